@@ -1,0 +1,33 @@
+"""Blocks: from a row to primitive operations. The only code that knows what a block is.
+
+To add one: a file with a `Block` subclass, a line in `BUILTIN`, a test. Users add theirs without touching archc:
+`REGISTRY.register`, an entry point in the group `archc.blocks`, or `block: package.module:Class` in the row.
+"""
+
+from __future__ import annotations
+
+from archc.blocks.base import Block, Net
+from archc.blocks.bottleneck import Bottleneck, InvertedResidual
+from archc.blocks.conv import Conv
+from archc.blocks.mobilevit import MobileVit
+from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
+from archc.spec.registry import BlockRegistry
+
+BUILTIN: dict[str, type[Block]] = {
+    "conv": Conv,
+    "inverted_residual": InvertedResidual,
+    "bottleneck": Bottleneck,
+    "mobilevit": MobileVit,
+    "pool": Pool,
+    "linear": Linear,
+    "dropout": Dropout,
+    "add": Add,
+    "concat": Concat,
+    "resize": Resize,
+}
+
+REGISTRY = BlockRegistry()
+for _name, _block in BUILTIN.items():
+    REGISTRY.register(_name, _block)
+
+__all__ = ["BUILTIN", "REGISTRY", "Block", "Net"]

@@ -1,0 +1,79 @@
+"""What a block is: a row model with a lowering."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from archc.ir.graph import Builder, Node
+from archc.ir.ops import Image
+from archc.spec.row import Row
+from archc.spec.schema import Spec
+from archc.spec.settings import Norm, count_of
+from archc.spec.values import Activation, Count, Padding
+
+
+class Net(Builder):
+    """The graph being built, with the spec-wide settings that rows fall back on."""
+
+    def __init__(self, spec: Spec) -> None:
+        super().__init__()
+        self.spec = spec
+
+    def act(self, own: Activation | None) -> str:
+        """A row's own activation, or the spec's."""
+        return self.spec.act if own is None else own
+
+    def padding(self, own: Padding | None) -> Padding:
+        """A row's own padding, or the spec's."""
+        return self.spec.padding if own is None else own
+
+    def norm(self, own: Norm | None) -> Norm:
+        """The spec's normalisation with what the row states about its own laid over it."""
+        if own is None:
+            return self.spec.norm
+        return self.spec.norm.replace(**{key: getattr(own, key) for key in own.model_fields_set})
+
+    def count(self, count: Count, channels: int) -> int:
+        """A count as written, or a ratio of `channels`."""
+        return count_of(count, channels, self.spec.rounding)
+
+
+class Block(Row):
+    """Base of all blocks. Subclass it with the row's columns as fields, and lower them to primitive operations.
+
+    Channel columns are annotated `Channels` or `Expansion` so that `width_mult` and `reduced_tail` find them.
+    A column named `stride`, `dilation`, `kernel`, `residual` or `drop_path` takes part in the passes of that name.
+    """
+
+    ports: ClassVar[tuple[str, ...] | None] = ("x",)
+    """The inputs that `from` can name; None for any number of unnamed ones."""
+
+    @classmethod
+    def label(cls) -> str:
+        """The class name of the compiled module."""
+        return cls.__name__
+
+    def lower(self, net: Net, *inputs: Node) -> Node:
+        """Add the row's operations to `net` and return the last.
+
+        Inputs come in the order of `ports`, then of the fields annotated `Reference`.
+
+        Raises:
+            ShapeError: the inputs do not fit.
+        """
+        raise NotImplementedError(f"block `{type(self).__name__}` has no lowering")
+
+
+def channels(node: Node) -> int:
+    """The channels of an operation's output."""
+    return node.shape.channels
+
+
+def image(node: Node) -> Image | None:
+    """The output's shape if it is an image."""
+    return node.shape if isinstance(node.shape, Image) else None
+
+
+def parse_norm(value: Any) -> Any:
+    """`norm: none` stands for `{kind: none}`."""
+    return {"kind": value} if isinstance(value, str) else value

@@ -1,0 +1,7 @@
+"""The intermediate representation: a flat graph of primitive operations with shape and cost rules."""
+
+from archc.ir.graph import Builder, Graph, Node
+from archc.ir.ops import Op, Shape, ShapeError
+from archc.ir.verify import InvalidGraph, verify
+
+__all__ = ["Builder", "Graph", "InvalidGraph", "Node", "Op", "Shape", "ShapeError", "verify"]

@@ -1,0 +1,448 @@
+"""The primitive operations: each one's shape rule, its weights and its cost.
+
+Shapes are per image, without the batch: `Image`, `Tokens` or `Vector`. Every operation has one output.
+Nothing here knows what a block is, or which library will run it.
+
+A rule that an input breaks raises `ShapeError` with a short fact; whoever lowers a row adds where.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import ClassVar, Literal, NamedTuple
+
+Pair = tuple[int, int]
+
+
+class Image(NamedTuple):
+    """A feature map."""
+
+    channels: int
+    height: int
+    width: int
+
+
+class Tokens(NamedTuple):
+    """Sequences: attention runs along `count`, independently for each of the `positions` (pixels of a patch)."""
+
+    positions: int
+    count: int
+    channels: int
+
+
+class Vector(NamedTuple):
+    """One number per channel."""
+
+    channels: int
+
+
+Shape = Image | Tokens | Vector
+
+
+class ShapeError(ValueError):
+    """An operation cannot take these inputs."""
+
+
+class Weight(NamedTuple):
+    """A tensor that an operation owns, in its canonical layout: output channels first."""
+
+    name: str
+    shape: tuple[int, ...]
+    trainable: bool = True
+
+
+class Window(NamedTuple):
+    """How far an operation sees along one axis."""
+
+    kernel: Pair
+    stride: int
+    dilation: int
+
+
+@dataclass(frozen=True)
+class Op:
+    """Base of all operations. `kind` is its name in reports and in the printed graph."""
+
+    kind: ClassVar[str]
+    fused: ClassVar[bool] = False
+    """Elementwise on its first input, so a runtime computes it in place or as part of the producer."""
+    sees_all: ClassVar[bool] = False
+    """Every output position depends on every input position."""
+
+    def infer(self, *inputs: Shape) -> Shape:
+        """The output's shape.
+
+        Raises:
+            ShapeError: these inputs do not fit.
+        """
+        return inputs[0]
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        """The tensors the operation owns, for these input shapes."""
+        return ()
+
+    def macs(self, output: Shape, *inputs: Shape) -> int:
+        """Multiply-accumulates for one image; no bias, normalisation or activation (DESIGN section 4)."""
+        return 0
+
+    @property
+    def window(self) -> Window | None:
+        """The spatial window, for operations that have one."""
+        return None
+
+
+class Price(NamedTuple):
+    """What one operation costs."""
+
+    params: int
+    buffers: int
+    macs: int
+
+
+@lru_cache(maxsize=65_536)
+def price(op: Op, output: Shape, inputs: tuple[Shape, ...]) -> Price:
+    """The cost of an operation; remembered, because sweeps ask for the same ones again and again."""
+    weights = op.weights(*inputs)
+    params = sum(math.prod(weight.shape) for weight in weights if weight.trainable)
+    buffers = sum(math.prod(weight.shape) for weight in weights if not weight.trainable)
+    return Price(params, buffers, op.macs(output, *inputs))
+
+
+def _image(shape: Shape, what: str) -> Image:
+    if not isinstance(shape, Image):
+        raise ShapeError(f"{what} needs an image (channels×height×width), not {_kind(shape)} {show(shape)}")
+    return shape
+
+
+def _tokens(shape: Shape, what: str) -> Tokens:
+    if not isinstance(shape, Tokens):
+        raise ShapeError(f"{what} needs tokens, not {_kind(shape)} {show(shape)}")
+    return shape
+
+
+def _kind(shape: Shape) -> str:
+    return {Image: "an image", Tokens: "tokens", Vector: "a vector"}[type(shape)]
+
+
+def show(shape: tuple[int, ...]) -> str:
+    """`16×112×112`."""
+    return "×".join(str(size) for size in shape)
+
+
+@dataclass(frozen=True)
+class Input(Op):
+    """The network's input."""
+
+    kind = "input"
+    shape: Image
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return self.shape
+
+
+PadMode = Literal["symmetric", "same", "valid"]
+
+
+def _window_out(size: int, kernel: int, stride: int, dilation: int, padding: PadMode) -> int:
+    if padding == "same":
+        return -(-size // stride)
+    reach = dilation * (kernel - 1)
+    pad = pad_symmetric(kernel, dilation) if padding == "symmetric" else 0
+    out = (size + 2 * pad - reach - 1) // stride + 1
+    if out < 1 or size + 2 * pad <= reach:
+        spread = f" (dilated by {dilation})" if dilation > 1 else ""
+        raise ShapeError(f"a {kernel}-wide window{spread} does not fit into {size} pixels")
+    return out
+
+
+def pad_symmetric(kernel: int, dilation: int) -> int:
+    """The padding on each side that keeps an odd kernel centred."""
+    return (kernel - 1) // 2 * dilation
+
+
+@dataclass(frozen=True)
+class Conv(Op):
+    """2-D convolution. `padding` is a rule, not a number: `same` depends on the size (TensorFlow's)."""
+
+    kind = "conv"
+    out: int
+    kernel: Pair = (1, 1)
+    stride: int = 1
+    dilation: int = 1
+    groups: int = 1
+    bias: bool = False
+    padding: PadMode = "symmetric"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, *size = _image(inputs[0], "a convolution")
+        if channels % self.groups or self.out % self.groups:
+            raise ShapeError(f"{self.groups} groups do not divide {channels} input and {self.out} output channels")
+        height, width = (
+            _window_out(s, k, self.stride, self.dilation, self.padding) for s, k in zip(size, self.kernel, strict=True)
+        )
+        return Image(self.out, height, width)
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        weight = Weight("weight", (self.out, inputs[0].channels // self.groups, *self.kernel))
+        return (weight, Weight("bias", (self.out,))) if self.bias else (weight,)
+
+    def macs(self, output: Shape, *inputs: Shape) -> int:
+        return math.prod(output) * (inputs[0].channels // self.groups) * math.prod(self.kernel)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.kernel, self.stride, self.dilation)
+
+
+@dataclass(frozen=True)
+class Linear(Op):
+    """A matrix product over the last axis (the channels)."""
+
+    kind = "linear"
+    out: int
+    bias: bool = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        shape = inputs[0]
+        if isinstance(shape, Image):
+            raise ShapeError(f"a linear layer needs a vector or tokens, not an image {show(shape)}")
+        return shape._replace(channels=self.out)
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        weight = Weight("weight", (self.out, inputs[0].channels))
+        return (weight, Weight("bias", (self.out,))) if self.bias else (weight,)
+
+    def macs(self, output: Shape, *inputs: Shape) -> int:
+        return math.prod(output) * inputs[0].channels
+
+
+@dataclass(frozen=True)
+class BatchNorm(Op):
+    """Batch normalisation over the channels. `momentum` is PyTorch's; `scale_init` is the weight's start."""
+
+    kind = "batch_norm"
+    fused = True
+    eps: float
+    momentum: float
+    scale_init: float = 1.0
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return _image(inputs[0], "batch normalisation")
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        shape = (inputs[0].channels,)
+        return (
+            Weight("weight", shape),
+            Weight("bias", shape),
+            Weight("running_mean", shape, trainable=False),
+            Weight("running_var", shape, trainable=False),
+        )
+
+
+@dataclass(frozen=True)
+class LayerNorm(Op):
+    """Layer normalisation over the last axis of tokens."""
+
+    kind = "layer_norm"
+    fused = True
+    eps: float
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if isinstance(inputs[0], Image):
+            raise ShapeError(f"layer normalisation needs a vector or tokens, not an image {show(inputs[0])}")
+        return inputs[0]
+
+    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+        shape = (inputs[0].channels,)
+        return (Weight("weight", shape), Weight("bias", shape))
+
+
+@dataclass(frozen=True)
+class Activation(Op):
+    """An elementwise function, by its usual name."""
+
+    kind = "activation"
+    fused = True
+    function: str
+
+
+@dataclass(frozen=True)
+class Add(Op):
+    """The sum of inputs of one shape."""
+
+    kind = "add"
+    fused = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        if len(set(inputs)) != 1:
+            raise ShapeError(f"cannot add {' and '.join(show(shape) for shape in inputs)}")
+        return inputs[0]
+
+
+@dataclass(frozen=True)
+class Gate(Op):
+    """An image (C, H, W) times one factor per channel (C, 1, 1)."""
+
+    kind = "gate"
+    fused = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        image, factors = _image(inputs[0], "a gate"), inputs[1]
+        if factors != (image.channels, 1, 1):
+            raise ShapeError(f"cannot gate {show(image)} by {show(factors)}")
+        return image
+
+
+@dataclass(frozen=True)
+class Concat(Op):
+    """Images of one size, joined along the channels."""
+
+    kind = "concat"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        sizes = {_image(shape, "concatenation")[1:] for shape in inputs}
+        if len(sizes) != 1:
+            raise ShapeError(f"cannot concatenate {' and '.join(show(shape) for shape in inputs)}")
+        return _image(inputs[0], "concatenation")._replace(channels=sum(shape.channels for shape in inputs))
+
+
+@dataclass(frozen=True)
+class Pool(Op):
+    """Windowed pooling. An average counts the padding's zeros only with `count_padding`."""
+
+    kind = "pool"
+    function: Literal["max", "avg"]
+    kernel: Pair
+    stride: int
+    padding: PadMode = "symmetric"
+    count_padding: bool = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, *size = _image(inputs[0], "pooling")
+        height, width = (
+            _window_out(s, k, self.stride, 1, self.padding) for s, k in zip(size, self.kernel, strict=True)
+        )
+        return Image(channels, height, width)
+
+    @property
+    def window(self) -> Window:
+        return Window(self.kernel, self.stride, 1)
+
+
+@dataclass(frozen=True)
+class GlobalPool(Op):
+    """The mean over all positions: (C, H, W) to (C, 1, 1)."""
+
+    kind = "global_pool"
+    sees_all = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return Image(_image(inputs[0], "global pooling").channels, 1, 1)
+
+
+@dataclass(frozen=True)
+class Flatten(Op):
+    """An image as one vector, channels slowest."""
+
+    kind = "flatten"
+    fused = True
+
+    def infer(self, *inputs: Shape) -> Shape:
+        return Vector(math.prod(_image(inputs[0], "flattening")))
+
+
+@dataclass(frozen=True)
+class Dropout(Op):
+    """Zero elements at random while training."""
+
+    kind = "dropout"
+    fused = True
+    rate: float
+
+
+@dataclass(frozen=True)
+class DropPath(Op):
+    """Zero a whole image's branch at random while training (stochastic depth)."""
+
+    kind = "drop_path"
+    fused = True
+    rate: float
+
+
+Interpolation = Literal["nearest", "bilinear"]
+
+
+@dataclass(frozen=True)
+class Resize(Op):
+    """An image interpolated to the height and width of its second input; half-pixel centres. Same size: unchanged."""
+
+    kind = "resize"
+    mode: Interpolation = "bilinear"
+
+    def infer(self, *inputs: Shape) -> Shape:
+        image, like = (_image(shape, "resizing") for shape in inputs)
+        return like._replace(channels=image.channels)
+
+
+@dataclass(frozen=True)
+class ResizeToMultiple(Op):
+    """An image interpolated bilinearly up to the next multiple of `multiple`. Already one: unchanged."""
+
+    kind = "resize_to_multiple"
+    multiple: Pair
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _image(inputs[0], "resizing")
+        mh, mw = self.multiple
+        return Image(channels, -(-height // mh) * mh, -(-width // mw) * mw)
+
+
+@dataclass(frozen=True)
+class Unfold(Op):
+    """Non-overlapping patches: (C, H, W) to tokens (P, N, C), one sequence of patches per pixel of the patch."""
+
+    kind = "unfold"
+    patch: Pair
+
+    def infer(self, *inputs: Shape) -> Shape:
+        channels, height, width = _image(inputs[0], "unfolding")
+        ph, pw = self.patch
+        if height % ph or width % pw:
+            raise ShapeError(f"{ph}×{pw} patches do not tile {height}×{width}")
+        return Tokens(ph * pw, (height // ph) * (width // pw), channels)
+
+
+@dataclass(frozen=True)
+class Fold(Op):
+    """The inverse of `Unfold`; the second input tells the height and width."""
+
+    kind = "fold"
+    patch: Pair
+
+    def infer(self, *inputs: Shape) -> Shape:
+        tokens, like = _tokens(inputs[0], "folding"), _image(inputs[1], "folding")
+        if tokens[:2] != Unfold(self.patch).infer(like)[:2]:
+            raise ShapeError(f"tokens {show(tokens)} do not fold to {like.height}×{like.width}")
+        return like._replace(channels=tokens.channels)
+
+
+@dataclass(frozen=True)
+class Attention(Op):
+    """Scaled dot-product self-attention of (P, N, 3·D) tokens, queries, keys and values joined in this order."""
+
+    kind = "attention"
+    sees_all = True
+    heads: int
+    dropout: float = 0.0
+
+    def infer(self, *inputs: Shape) -> Shape:
+        tokens = _tokens(inputs[0], "attention")
+        joined = tokens.channels
+        if joined % 3 or joined // 3 % self.heads:
+            raise ShapeError(f"{self.heads} heads do not divide {joined // 3} channels")
+        return tokens._replace(channels=joined // 3)
+
+    def macs(self, output: Shape, *inputs: Shape) -> int:
+        return 2 * math.prod(output) * _tokens(output, "attention").count

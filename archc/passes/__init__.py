@@ -1,0 +1,43 @@
+"""Spec to Spec: the rewrites between what is written and what is lowered, in their fixed order.
+
+Each pass is a pure function in its own file, does one thing, and leaves a spec that says the same network with
+that thing done: after `scale_width`, say, every count is scaled and `width_mult` is 1.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from archc.passes.atrous import atrous
+from archc.passes.drop_path import drop_path
+from archc.passes.reduce_tail import reduce_tail
+from archc.passes.repeat import repeat
+from archc.passes.scale_width import scale_width
+from archc.spec.schema import Spec
+
+PASSES: dict[str, Callable[[Spec], Spec]] = {
+    "repeat": repeat,
+    "reduce_tail": reduce_tail,
+    "atrous": atrous,
+    "scale_width": scale_width,
+    "drop_path": drop_path,
+}
+
+
+def run(spec: Spec, after: str | None = None) -> Spec:
+    """The spec after all passes, or after the named one.
+
+    Raises:
+        SpecError: a reference that does not resolve, or a rewrite that the spec does not allow.
+        KeyError: no pass is called `after`.
+    """
+    if after is not None and after not in PASSES:
+        raise KeyError(after)
+    for name, rewrite in PASSES.items():
+        spec = rewrite(spec)
+        if name == after:
+            break
+    return spec
+
+
+__all__ = ["PASSES", "run"]

@@ -1,0 +1,19 @@
+"""Rewriting rows: what the passes share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from archc.spec.row import Row
+from archc.spec.schema import Spec
+from archc.spec.values import FrozenDict
+
+
+def map_rows(spec: Spec, rewrite: Callable[[str, int, Row], Row]) -> FrozenDict[str, tuple[Row, ...]]:
+    """The stages with every row rewritten one to one."""
+    return FrozenDict(
+        {
+            stage: tuple(rewrite(stage, index, row) for index, row in enumerate(rows))
+            for stage, rows in spec.stages.items()
+        }
+    )

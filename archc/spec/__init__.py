@@ -1,0 +1,1 @@
+"""What people write: the schema, loading, positions and diagnostics. Imports neither torch nor Keras."""

@@ -1,0 +1,48 @@
+"""Where spec files are found: the bundled ones, and those beside a file."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+from archc.spec.diagnostics import did_you_mean, fail, one_of
+
+
+@cache
+def bundled_directory() -> Path:
+    """The directory of the specs that come with archc: inside an installed package, or the repository's `specs/`."""
+    package = Path(__file__).parents[1]
+    installed = package / "specs"
+    return installed if installed.is_dir() else package.parent / "specs"
+
+
+def bundled() -> list[str]:
+    """The names of the bundled specs."""
+    return sorted(path.stem for path in bundled_directory().glob("*.yaml"))
+
+
+def find(name: str) -> Path:
+    """The file that a path or a bundled name means.
+
+    Raises:
+        SpecError: there is none.
+    """
+    path = Path(name)
+    if path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.exists():
+        return path
+    candidate = bundled_directory() / f"{name}.yaml"
+    if candidate.is_file():
+        return candidate
+    if path.with_suffix(".yaml").is_file():
+        return path.with_suffix(".yaml")
+    hint = did_you_mean(name, bundled()) or one_of(bundled())
+    raise fail("file-not-found", f"there is no spec `{name}`: no such file, and no bundled spec of that name", help=hint)
+
+
+def find_parent(name: str, directory: Path) -> Path | None:
+    """The file that a `defaults` entry means: beside the inheriting file first, then among the bundled specs."""
+    for base in (directory, bundled_directory()):
+        candidate = base / (name if name.endswith(".yaml") else f"{name}.yaml")
+        if candidate.is_file():
+            return candidate
+    return None

@@ -1,0 +1,205 @@
+"""From a path, a bundled name or a mapping, and overrides, to a checked `Spec`."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from os import PathLike, fspath
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import PydanticCustomError
+
+from archc.spec import interpolation, library, overrides
+from archc.spec.compose import compose
+from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, SpecWarning
+from archc.spec.errors import from_validation, unplaced
+from archc.spec.lint import lint
+from archc.spec.overrides import Override
+from archc.spec.registry import BlockRegistry
+from archc.spec.row import Row
+from archc.spec.schema import Spec
+from archc.spec.table import normalise
+from archc.spec.tree import Map, Scalar, Seq, Tree, find, from_plain, locate, plain, python_span
+from archc.spec.tree import Path as TreePath
+
+Origin = str | PathLike[str] | Mapping[str, Any]
+_KEYS = frozenset(info.alias or name for name, info in Spec.model_fields.items())
+
+
+def load(source: Origin, changes: Sequence[str] = (), *, blocks: BlockRegistry) -> Spec:
+    """Load one spec.
+
+    Raises:
+        SpecError: with every problem found.
+    """
+    document = Document.open(source, blocks)
+    return document.spec(overrides.parse(changes))
+
+
+def sweep(source: Origin, changes: Sequence[str], *, blocks: BlockRegistry) -> Iterator[tuple[list[Override], Spec]]:
+    """Load every spec that swept overrides stand for, each with the overrides that made it; the file is read once.
+
+    Raises:
+        SpecError: with every problem found, when the first spec that has one is reached.
+    """
+    document = Document.open(source, blocks)
+    for chosen in overrides.sweep(overrides.parse(changes)):
+        yield chosen, document.spec(chosen)
+
+
+@dataclass(frozen=True)
+class Document:
+    """A spec file with what it inherits, before tables, overrides and interpolation."""
+
+    tree: Map
+    name: str
+    blocks: BlockRegistry
+
+    @classmethod
+    def open(cls, source: Origin, blocks: BlockRegistry) -> Document:
+        """Read a file, a bundled spec, or a mapping of Python values."""
+        if isinstance(source, Mapping):
+            tree = from_plain(source, python_span("the mapping"))
+            assert isinstance(tree, Map)
+            return cls(tree, "spec", blocks)
+        path = library.find(fspath(source))
+        return cls(compose(path, _shown(path, fspath(source))), path.stem, blocks)
+
+    def spec(self, changes: Sequence[Override] = ()) -> Spec:
+        """The spec with these overrides.
+
+        Tables are read after inheritance and before overrides, so an override finds cells by column name; one that
+        changes the table itself comes before.
+        """
+        about_table = [change for change in changes if change.path[0] == "table"]
+        others = [change for change in changes if change.path[0] != "table"]
+        tree, problems = normalise(overrides.apply(self.tree, about_table, _KEYS))
+        if others:
+            tree, more = normalise(overrides.apply(tree, others, _KEYS), defaults=False)
+            problems = problems + more
+        if "name" not in tree.items:
+            tree = tree.with_item("name", Scalar(self.name, tree.span))
+        spec = _Checked(tree, self.blocks).build(problems)
+        for warning in spec.warnings:
+            warnings.warn(str(warning), SpecWarning, stacklevel=3)
+        return spec
+
+
+def _shown(path: Path, asked: str) -> str:
+    """The name by which messages call a file: as it was asked for, or its short path among the bundled specs."""
+    return asked if Path(asked) == path else f"{path.parent.name}/{path.name}"
+
+
+@cache
+def _defaults() -> dict[str, object]:
+    """The schema's defaults of plain top-level keys, for interpolations to refer to."""
+    plain_types = (int, float, str, bool)
+    fields = Spec.model_fields
+    return {name: info.default for name, info in fields.items() if isinstance(info.default, plain_types)}
+
+
+@dataclass
+class _Checked:
+    """Where a spec's values came from (`schema.Origin`), and the rows already checked, by the node they came from."""
+
+    tree: Map
+    blocks: BlockRegistry
+    rows: dict[tuple[str, int, int], tuple[Tree, Row]] = field(default_factory=dict)
+    resolved: Map | None = None
+
+    def span(self, path: TreePath) -> Span | None:
+        span = locate(self.resolved or self.tree, path, key=False)
+        return span if span.source.kind != "python" else None
+
+    def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
+        parsed = []
+        for key, value in changes.items():
+            path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
+            parsed.append(_PythonOverride(key, "change", path, (value,)))
+        tree = overrides.apply(self.tree, parsed, _KEYS)
+        if any(not isinstance(value, str | int | float) for value in changes.values()):
+            tree, problems = normalise(tree, defaults=False)
+        else:
+            problems = []
+        return _Checked(tree, self.blocks, dict(self.rows)).build(problems)
+
+    def build(self, problems: list[Diagnostic]) -> Spec:
+        """Resolve interpolations and validate; all problems of both are reported together."""
+        try:
+            self.resolved = interpolation.resolve(self.tree, _defaults())
+        except SpecError as error:
+            raise SpecError([*problems, *error.diagnostics]) from None
+        found: list[Diagnostic] = list(problems)
+        values: dict[str, object] = {k: plain(v) for k, v in self.resolved.items.items() if k != "stages"}
+        if "stages" in self.resolved.items:
+            values["stages"] = self._stages(self.resolved.items["stages"], found)
+        try:
+            spec = Spec.model_validate(values)
+        except ValidationError as error:
+            found.extend(from_validation(error, self.resolved, (), Spec))
+        if found:
+            raise SpecError(_in_order(found))
+        spec._origin = self
+        spec._warnings = tuple(lint(spec))
+        return spec
+
+    def _stages(self, stages: Tree, found: list[Diagnostic]) -> object:
+        if not isinstance(stages, Map):
+            return plain(stages)
+        result: dict[str, object] = {}
+        for name, rows in stages.items.items():
+            if not isinstance(rows, Seq):
+                result[name] = plain(rows)
+                continue
+            checked = [self._row(name, index, row, found) for index, row in enumerate(rows.items)]
+            result[name] = tuple(checked)
+        return result
+
+    def _row(self, stage: str, index: int, node: Tree, found: list[Diagnostic]) -> Row:
+        key = (stage, index, id(node))
+        if key in self.rows:
+            return self.rows[key][1]
+        path = ("stages", stage, index)
+        values = plain(node)
+        row: Row = Row.model_construct(block="")
+        if not isinstance(values, dict):
+            found.append(Diagnostic("invalid-value", "a row is a list or a mapping", node.span))
+        elif "block" not in values:
+            found.append(
+                Diagnostic("missing-key", "this row names no `block`", node.span, help="or name one in `table.block`")
+            )
+        else:
+            try:
+                block = self.blocks.get(values["block"])
+            except PydanticCustomError as error:
+                found.append(unplaced(error, locate(node, ("block",))))
+                return row
+            try:
+                row = block.model_validate(values).placed(stage, index)
+                self.rows[key] = node, row
+            except ValidationError as error:
+                assert self.resolved is not None
+                found.extend(from_validation(error, self.resolved, path, block, f"`{values['block']}`"))
+        return row
+
+
+class _PythonOverride(Override):
+    """An override that Python code passed in: there is no text to point into."""
+
+    @property
+    def source(self) -> Source:
+        return Source(f"override `{self.text}={self.values[0]!r}`", "", "python")
+
+
+def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:
+    """In the order of the text, files first; nothing twice."""
+    unique = list(dict.fromkeys(found))
+    place = {id(d): (d.span.source.name, d.span.line, d.span.column) if d.span else ("", 0, 0) for d in unique}
+    return sorted(unique, key=lambda d: place[id(d)])
+
+
+__all__ = ["Document", "find", "load", "sweep"]

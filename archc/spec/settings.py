@@ -1,0 +1,205 @@
+"""The settings groups of a spec, each a named policy where libraries silently differ.
+
+Every model is frozen and refuses unknown keys.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+
+from archc.spec.values import Activation, Epsilon, FrozenDict, Many, Positive, Probability, Ratio, Size, reject, show
+
+
+class Settings(BaseModel):
+    """Frozen, closed, strict: `true` is no number, a typo is no key, nan is no value."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""
+        copy = self.model_copy(update=changes)
+        fields = type(self).model_fields
+        # What returns to its default is as if it had never been written, so that a printed spec stays short.
+        copy.__pydantic_fields_set__.difference_update(k for k, v in changes.items() if v == fields[k].default)
+        return copy
+
+    # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
+    def __eq__(self, other: object) -> bool:
+        return type(self) is type(other) and self.__dict__ == other.__dict__
+
+    def __hash__(self) -> int:
+        return hash((type(self), tuple(self.__dict__.values())))
+
+
+class Rounding(Settings):
+    """How a scaled channel count becomes a whole one: the field's `make_divisible`.
+
+    torchvision, timm, TensorFlow, Keras and ml-cvnets share `divisor: 8, min: 8, limit: 0.9`; others differ.
+    """
+
+    divisor: Positive = 8
+    min: Positive | None = Field(None, description="never below this; default: the divisor")
+    limit: Annotated[float, Field(ge=0, le=1)] = Field(0.9, description="never below this share of the exact value")
+
+    def round(self, value: float) -> int:
+        """The nearest multiple of `divisor` that respects `min` and `limit`."""
+        floor = self.divisor if self.min is None else self.min
+        rounded = max(floor, int(value + self.divisor / 2) // self.divisor * self.divisor)
+        return rounded + self.divisor if rounded < self.limit * value else rounded
+
+
+def _per_channel(value: object) -> object:
+    if isinstance(value, list | tuple):
+        return tuple(float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value)
+    return value
+
+
+PerChannel = Annotated[
+    float | tuple[float, ...],
+    BeforeValidator(_per_channel),
+    WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}),
+]
+
+
+class Input(Settings):
+    """The input contract: the tensor's shape, and how a picture becomes it.
+
+    A picture is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to
+    [0, 1], put in `channel_order`, and normalised by `mean` and `std`.
+    """
+
+    channels: Positive = 3
+    size: Size = (224, 224)
+    mean: PerChannel = Field((0.485, 0.456, 0.406), description="one number, or one per channel; default ImageNet's")
+    std: PerChannel = Field((0.229, 0.224, 0.225), description="one number, or one per channel; default ImageNet's")
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(0.875, description="size / shorter side before the crop")
+    interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
+    channel_order: Literal["rgb", "bgr"] = "rgb"
+
+    @model_validator(mode="after")
+    def _statistics_fit(self) -> Input:
+        for name in ("mean", "std"):
+            value = getattr(self, name)
+            if isinstance(value, tuple) and len(value) != self.channels:
+                reject(
+                    f"`input.{name}` has {len(value)} values for {self.channels} channels",
+                    f"give one number, or {self.channels} of them: `input.{name}=0.5`",
+                )
+        if min(self.std if isinstance(self.std, tuple) else (self.std,)) <= 0:
+            reject("`input.std` must be positive", "it divides the input")
+        return self
+
+
+class Norm(Settings):
+    """Normalisation after convolutions. `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it)."""
+
+    kind: Literal["batch", "none"] = "batch"
+    eps: Epsilon = 1e-5
+    momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+
+class Squeeze(Settings):
+    """Squeeze-and-excitation (Hu et al. 2018): pool, reduce to `ratio`, `act`, expand, `gate`, multiply."""
+
+    ratio: Annotated[float, Field(gt=0, le=16)] = 0.25
+    of: Literal["expanded", "input"] = Field("expanded", description="what `ratio` is a ratio of")
+    act: Activation = "relu"
+    gate: Activation = "sigmoid"
+    rounding: Rounding | None = Field(None, description="how the reduced width is rounded; default: the spec's")
+
+
+def _parse_initializer(value: object) -> object:
+    if isinstance(value, str):
+        if value in _PLAIN_INITIALIZERS:
+            return value
+        reject(f"`{value}` is not an initialiser", f"one of {', '.join(_PLAIN_INITIALIZERS)}, normal, trunc_normal")
+    if isinstance(value, tuple) and len(value) == 2:
+        return value
+    if isinstance(value, dict) and len(value) == 1:
+        (kind, std), *_ = value.items()
+        if kind in ("normal", "trunc_normal") and isinstance(std, int | float) and 0 <= std <= 100:
+            return (kind, float(std))
+    return reject(f"expected a name, or {{normal: STD}} or {{trunc_normal: STD}}, not {show(value)}")
+
+
+_PLAIN_INITIALIZERS = (
+    "kaiming_normal_fan_out",  # torchvision: fan_out = C·k², groups ignored
+    "kaiming_normal_fan_out_grouped",  # timm, TensorFlow: fan_out = C·k²/groups
+    "kaiming_uniform_fan_in",  # torch's own default of Conv2d and Linear
+    "xavier_uniform",  # Keras's glorot_uniform
+    "uniform_fan_out",  # timm's Linear: U(±1/sqrt(fan_out))
+)
+Initializer = Annotated[
+    str | tuple[str, float],
+    BeforeValidator(_parse_initializer),
+    PlainSerializer(lambda v: dict([v]) if isinstance(v, tuple) else v),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"enum": list(_PLAIN_INITIALIZERS)},
+                *(
+                    {
+                        "type": "object",
+                        "properties": {name: {"type": "number", "minimum": 0}},
+                        "required": [name],
+                        "additionalProperties": False,
+                    }
+                    for name in ("normal", "trunc_normal")
+                ),
+            ]
+        }
+    ),
+]
+
+
+class Init(Settings):
+    """How weights start. Biases start at zero and norms at one, except where a key here says otherwise."""
+
+    conv: Initializer = "kaiming_normal_fan_out"
+    linear: Initializer = "kaiming_uniform_fan_in"
+    bias: Literal["zeros", "uniform_fan_in"] = Field("zeros", description="`uniform_fan_in` is torch's own default")
+    residual_norm: Literal["ones", "zeros"] = Field("ones", description="the last norm of a residual branch")
+
+
+class DropPath(Settings):
+    """Stochastic depth (Huang et al. 2016): `linear` grows from 0 at the first block; `constant` is the same everywhere."""
+
+    rate: Probability = 0.0
+    schedule: Literal["linear", "constant"] = "linear"
+
+
+def _parse_anything(value: object) -> FrozenDict[str, Any]:
+    return FrozenDict(value) if isinstance(value, dict) else reject(f"expected a mapping, not {show(value)}")
+
+
+def parse_drop_path(value: object) -> object:
+    """`drop_path: 0.2` stands for `{rate: 0.2}`."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return {"rate": value}
+    return value
+
+
+Anything = Annotated[FrozenDict[str, Any], PlainValidator(_parse_anything), WithJsonSchema({"type": "object"})]
+"""A mapping whose keys are the reader's own."""
+
+
+class Table(Settings):
+    """How a row that is written as a list is read: `columns` names its cells, `defaults` fills what it omits."""
+
+    block: str | None = None
+    columns: Many[str] = ()
+    defaults: Anything = Field(FrozenDict(), description="keys for every row of `block` that does not give them itself")
+
+
+def squeeze_width(squeeze: Squeeze, rounding: Rounding, channels: int) -> int:
+    """The reduced width of a squeeze over this many channels."""
+    return (squeeze.rounding or rounding).round(channels * squeeze.ratio)
+
+
+def count_of(count: int | Ratio, channels: int, rounding: Rounding) -> int:
+    """A count as written, or a ratio of `channels` rounded; `1x` is `channels` itself."""
+    if count == Ratio(1.0):
+        return channels
+    return rounding.round(channels * count.value) if isinstance(count, Ratio) else count

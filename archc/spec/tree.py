@@ -1,0 +1,166 @@
+"""A document with positions: what YAML and overrides are read into, before any schema sees it.
+
+Three node kinds, each knowing the span it came from, so that a value that was merged from a parent file or
+set by an override still points at its own text. Nodes are never changed in place; edits build new ones that
+share what they did not touch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from archc.spec.diagnostics import Source, Span
+
+Path = tuple[str | int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scalar:
+    value: object
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Seq:
+    items: tuple[Tree, ...]
+    span: Span
+
+
+@dataclass(frozen=True, slots=True)
+class Map:
+    items: Mapping[str, Tree]
+    span: Span
+    keys: Mapping[str, Span] = field(default_factory=dict)
+
+    def key_span(self, key: str) -> Span:
+        return self.keys.get(key, self.span)
+
+    def with_item(self, key: str, value: Tree, key_span: Span | None = None) -> Map:
+        return replace(
+            self,
+            items={**self.items, key: value},
+            keys={**self.keys, key: key_span or self.keys.get(key, value.span)},
+        )
+
+    def without(self, key: str) -> Map:
+        return replace(self, items={k: v for k, v in self.items.items() if k != key})
+
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A row written as a list, and the changes a child file makes to it by column name; reading the table joins them."""
+
+    row: Tree
+    changes: Map
+
+    @property
+    def span(self) -> Span:
+        return self.changes.span
+
+
+Tree = Scalar | Seq | Map | Patch
+
+
+def plain(tree: Tree) -> object:
+    """The tree as ordinary dicts, lists and scalars."""
+    if isinstance(tree, Map):
+        return {key: plain(value) for key, value in tree.items.items()}
+    if isinstance(tree, Seq):
+        return [plain(item) for item in tree.items]
+    return plain(tree.changes) if isinstance(tree, Patch) else tree.value
+
+
+def from_plain(value: object, span: Span) -> Tree:
+    """A tree of plain Python values, every node at one span (an override's, or a Python caller's)."""
+    if isinstance(value, Mapping):
+        return Map({str(k): from_plain(v, span) for k, v in value.items()}, span, {str(k): span for k in value})
+    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
+        return Seq(tuple(from_plain(item, span) for item in value), span)
+    return Scalar(value, span)
+
+
+def python_span(name: str) -> Span:
+    """A span for values that Python code passed in; there is no text to point into."""
+    return Span(Source(name, "", "python"), 1, 1)
+
+
+def merge(base: Tree, over: Tree) -> Tree:
+    """`over` laid on `base`, as Hydra composes: mappings merge key by key, anything else is replaced.
+
+    Beyond Hydra, a mapping of indices laid on a list changes those items only: `c4: {0: {out: 48}}`.
+    """
+    if isinstance(base, Seq | Patch) and isinstance(over, Map) and over.items:
+        return _patch(base, over)
+    if not (isinstance(base, Map) and isinstance(over, Map)):
+        return over
+    items = dict(base.items)
+    for key, value in over.items.items():
+        items[key] = merge(items[key], value) if key in items else value
+    return Map(items, over.span, {**base.keys, **over.keys})
+
+
+def _patch(base: Seq | Patch, over: Map) -> Tree:
+    if isinstance(base, Patch) or not all(key.isdecimal() for key in over.items):
+        return Patch(base, over)
+    items = list(base.items)
+    for key, value in over.items.items():
+        if int(key) >= len(items):
+            return over  # not an item to change; the schema will say what is wrong with a mapping here
+        items[int(key)] = merge(items[int(key)], value)
+    return replace(base, items=tuple(items))
+
+
+def child(tree: Tree, key: str | int) -> Tree | None:
+    """The node under one key or index, or None."""
+    if isinstance(tree, Map):
+        return tree.items.get(str(key))
+    if isinstance(tree, Seq) and isinstance(key, int) and -len(tree.items) <= key < len(tree.items):
+        return tree.items[key]
+    return None
+
+
+def find(tree: Tree, path: Path) -> Tree | None:
+    """The node at a path, or None."""
+    node: Tree | None = tree
+    for key in path:
+        node = child(node, key) if node is not None else None
+    return node
+
+
+def locate(tree: Tree, path: Path, *, key: bool = False) -> Span:
+    """The span of the value at a path, or of its nearest ancestor that exists.
+
+    With `key`, the span of the last key of the path rather than of its value, where that key exists.
+    """
+    node = tree
+    for depth, part in enumerate(path):
+        below = child(node, part)
+        if below is None:
+            return node.span
+        if key and depth == len(path) - 1 and isinstance(node, Map):
+            return node.key_span(str(part))
+        node = below
+    return node.span
+
+
+def replace_at(tree: Tree, path: Path, value: Tree, key_span: Span | None = None) -> Tree:
+    """A tree with `value` at `path`; mappings that are missing on the way are made."""
+    if not path:
+        return value
+    head, rest = path[0], path[1:]
+    if isinstance(tree, Map):
+        name = str(head)
+        below = tree.items.get(name) or Map({}, value.span)
+        new = replace_at(below, rest, value, key_span)
+        return tree.with_item(name, new, key_span if not rest else None)
+    if isinstance(tree, Seq) and isinstance(head, int):
+        items = list(tree.items)
+        items[head] = replace_at(items[head], rest, value, key_span)
+        return replace(tree, items=tuple(items))
+    raise KeyError(head)
+
+
+def dotted(path: Path) -> str:
+    """`stages.c4.0.out`."""
+    return ".".join(str(part) for part in path)
