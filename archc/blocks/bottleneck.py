@@ -17,7 +17,8 @@ from archc.spec.values import Activation, Channels, Dilation, Expansion, Kernel,
 
 class InvertedResidual(Block):
     """MobileNetV2's inverted residual with a linear bottleneck (Sandler et al. 2018, arXiv:1801.04381, section 3),
-    with MobileNetV3's and EfficientNet's squeeze-and-excitation."""
+    with MobileNetV3's and EfficientNet's squeeze-and-excitation.
+    """
 
     parts: ClassVar[tuple[str, str, str]] = ("expand", "depthwise", "project")
 
@@ -47,7 +48,9 @@ class InvertedResidual(Block):
     """Differences from the spec's `norm`."""
     padding: Padding | None = None
     """Default: the spec's `padding`."""
-    drop_path: Annotated[Probability | None, Field(description="this row's stochastic depth; default: from the spec's")] = None
+    drop_path: Annotated[
+        Probability | None, Field(description="this row's stochastic depth; default: from the spec's")
+    ] = None
 
     def lower(self, net: Net, *inputs: Node) -> Node:
         (x,) = inputs
@@ -90,7 +93,8 @@ class InvertedResidual(Block):
 
 class Bottleneck(InvertedResidual):
     """ResNet's bottleneck (He et al. 2015, arXiv:1512.03385, figure 5), its stride on the k×k convolution; with
-    `groups`, ResNeXt's. `expand` is the inner width."""
+    `groups`, ResNeXt's. `expand` is the inner width.
+    """
 
     parts: ClassVar[tuple[str, str, str]] = ("reduce", "spatial", "expand")
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import lru_cache
 
 from archc import passes
 from archc.blocks.base import Block, Net
 from archc.ir import ops
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import Fragment, Graph, Node
 from archc.ir.ops import ShapeError
 from archc.ir.verify import verify
 from archc.spec import wiring
@@ -17,6 +18,7 @@ from archc.spec.schema import Spec
 from archc.spec.wiring import INPUT, Position, Tap
 
 STAGE_LABEL = "Stage"
+_STUB = ops.Input(ops.Image(1, 1, 1))
 
 
 def lower(spec: Spec) -> Graph:
@@ -35,13 +37,42 @@ def lower(spec: Spec) -> Graph:
 
 def _needed(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> set[Position]:
     needed: set[Position] = set()
-    pending = [(tap.stage, tap.index) for tap in outputs.values()]
+    pending = [(tap.stage, tap.row) for tap in outputs.values()]
     while pending:
         here = pending.pop()
         if here not in needed and here in wires:
             needed.add(here)
-            pending.extend((tap.stage, tap.index) for tap in wires[here])
+            pending.extend((tap.stage, tap.row) for tap in wires[here])
     return needed
+
+
+class _Settings:
+    """A spec as rows see it: everything but the rows, comparable, so that equal settings share lowered rows."""
+
+    def __init__(self, spec: Spec) -> None:
+        self.spec = spec
+        self.key = tuple([value for name, value in spec.__dict__.items() if name not in _NOT_SEEN])
+        self.hash = hash(self.key)
+
+    def __hash__(self) -> int:
+        return self.hash
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Settings) and self.key == other.key
+
+
+_NOT_SEEN = {"name", "input", "stages", "outputs", "tail", "table", "drop_path"}
+
+
+@lru_cache(maxsize=16_384)
+def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Fragment:
+    """The row's operations under local names, remembered: sweeps lower the same rows again and again.
+
+    Sound because a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings.
+    """
+    net = Net(settings.spec)
+    stubs = [Node(f"@{number}", _STUB, (), shape) for number, shape in enumerate(shapes)]
+    return net.fragment(stubs, row.lower(net, *stubs))
 
 
 class _Lowering:
@@ -49,6 +80,7 @@ class _Lowering:
         self.spec = spec
         self.wires = wires
         self.net = Net(spec)
+        self.settings = _Settings(spec)
         self.problems: list[Diagnostic] = []
         image = ops.Image(spec.input.channels, *spec.input.size)
         self.values: dict[Position, Node] = {INPUT[:2]: self.net.add("input", ops.Input(image))}
@@ -69,9 +101,7 @@ class _Lowering:
         if self.problems:
             raise SpecError(self.problems)
         single = self.spec.outputs is None or isinstance(self.spec.outputs, str)
-        return self.net.finish(
-            self.spec.name, found, single=single, init=self.spec.init, contract=self.spec.input
-        )
+        return self.net.finish(self.spec.name, found, single=single, init=self.spec.init, contract=self.spec.input)
 
     def _row(self, stage: str, index: int, row: Row) -> None:
         assert isinstance(row, Block), row
@@ -85,8 +115,8 @@ class _Lowering:
             return  # what it needs has failed and is reported already
         try:
             ordered = _ordered(row, [node for node in inputs if node is not None], len(extra))
-            with self.net.scope(str(index), row.label()):
-                self.values[stage, index] = row.lower(self.net, *ordered)
+            fragment = _fragment(row, tuple([node.shape for node in ordered]), self.settings)
+            self.values[stage, index] = self.net.insert(fragment, str(index), row.label(), ordered)
         except ShapeError as error:
             self.problems.append(
                 Diagnostic(
@@ -98,13 +128,19 @@ class _Lowering:
             )
 
     def _value(self, tap: Tap, path: tuple[str | int, ...]) -> Node | None:
-        whole = self.values.get((tap.stage, tap.index))
+        whole = self.values.get((tap.stage, tap.row))
         if whole is None or not tap.part:
             return whole
-        scope = f"{tap.stage}.{tap.index}"
+        scope = f"{tap.stage}.{tap.row}"
         node = self.net.last_under(f"{scope}.{tap.part}")
         if node is None:
-            parts = sorted({n.name.removeprefix(f"{scope}.").split(".")[0] for n in self.net.nodes if n.name.startswith(f"{scope}.")})
+            parts = sorted(
+                {
+                    n.name.removeprefix(f"{scope}.").split(".")[0]
+                    for n in self.net.nodes
+                    if n.name.startswith(f"{scope}.")
+                }
+            )
             self.problems.append(
                 Diagnostic(
                     "unknown-reference",

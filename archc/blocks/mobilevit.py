@@ -12,7 +12,8 @@ from archc.spec.values import Activation, Channels, Dilation, Epsilon, Kernel, P
 class MobileVit(Block):
     """The MobileViT block (Mehta & Rastegari 2021, arXiv:2110.02178, section 3.1), with the details of ml-cvnets'
     `mobilevit_block.py`: a final layer norm, the input concatenated first, images that the patch does not divide
-    resized bilinearly and back."""
+    resized bilinearly and back.
+    """
 
     attends = True
 

@@ -29,7 +29,9 @@ class Pool(Block):
     @model_validator(mode="after")
     def _window_fits_kind(self) -> Self:
         if self.kind == "global" and (self.kernel or self.stride or self.padding):
-            reject("a global pool has no window", "say `kind: avg` or `kind: max`, or remove kernel, stride and padding")
+            reject(
+                "a global pool has no window", "say `kind: avg` or `kind: max`, or remove kernel, stride and padding"
+            )
         if self.kind != "global" and self.kernel is None:
             reject(f"a pool of kind `{self.kind}` needs a `kernel`", "kernel: 3")
         return self

@@ -2,6 +2,6 @@
 
 from archc.ir.graph import Builder, Graph, Node
 from archc.ir.ops import Op, Shape, ShapeError
-from archc.ir.verify import InvalidGraph, verify
+from archc.ir.verify import InvalidGraphError, verify
 
-__all__ = ["Builder", "Graph", "InvalidGraph", "Node", "Op", "Shape", "ShapeError", "verify"]
+__all__ = ["Builder", "Graph", "InvalidGraphError", "Node", "Op", "Shape", "ShapeError", "verify"]

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from archc.ir.ops import Op, Price, Shape, price
+from archc.ir.ops import Op, Price, Shape, infer, price
 
 
 class Node(NamedTuple):
@@ -57,6 +57,16 @@ class Graph:
             yield node, price(node.op, node.shape, tuple(shapes[name] for name in node.inputs))
 
 
+@dataclass(frozen=True)
+class Fragment:
+    """A piece of a graph under local names, made once and inserted many times. `stubs` stand for its inputs."""
+
+    stubs: tuple[str, ...]
+    nodes: tuple[Node, ...]
+    scopes: Mapping[str, str]
+    result: str
+
+
 @dataclass
 class Builder:
     """Builds a graph; what `lower` methods of blocks call.
@@ -90,10 +100,31 @@ class Builder:
             ValueError: the name is taken.
         """
         full = self._dotted(name) if name else self._prefix
-        if full in self._taken:
-            raise ValueError(f"the name `{full}` is used twice")
-        node = Node(full, op, tuple(i.name for i in inputs), op.infer(*(i.shape for i in inputs)))
-        self._taken.add(full)
+        shape = infer(op, tuple([i.shape for i in inputs]))
+        return self._append(Node(full, op, tuple([i.name for i in inputs]), shape))
+
+    def insert(self, fragment: Fragment, name: str, label: str, inputs: Sequence[Node]) -> Node:
+        """Add a fragment as a scope of this name, reading these inputs; the same as adding its operations anew.
+
+        Raises:
+            ValueError: the name is taken.
+        """
+        with self.scope(name, label):
+            prefix = self._prefix
+            for path, scope_label in fragment.scopes.items():
+                self._scopes[f"{prefix}.{path}"] = scope_label
+            renamed = {stub: node.name for stub, node in zip(fragment.stubs, inputs, strict=True)}
+            added = dict(zip(fragment.stubs, inputs, strict=True))
+            for local, op, sources, shape in fragment.nodes:
+                full = f"{prefix}.{local}" if local else prefix
+                renamed[local] = full
+                added[local] = self._append(Node(full, op, tuple([renamed[s] for s in sources]), shape))
+            return added[fragment.result]
+
+    def _append(self, node: Node) -> Node:
+        if node.name in self._taken:
+            raise ValueError(f"the name `{node.name}` is used twice")
+        self._taken.add(node.name)
         self._nodes.append(node)
         return node
 
@@ -102,7 +133,12 @@ class Builder:
 
     @property
     def nodes(self) -> tuple[Node, ...]:
+        """What has been added so far."""
         return tuple(self._nodes)
+
+    def fragment(self, stubs: Sequence[Node], result: Node) -> Fragment:
+        """What has been added after the stubs, as a piece to `insert` into other graphs."""
+        return Fragment(tuple([stub.name for stub in stubs]), tuple(self._nodes), dict(self._scopes), result.name)
 
     def last_under(self, scope: str) -> Node | None:
         """The last node in a scope, or the node of that very name."""
@@ -119,15 +155,14 @@ class Builder:
             if node.name in live:
                 live.update(node.inputs)
         nodes = tuple(node for i, node in enumerate(self._nodes) if i == 0 or node.name in live)
-        used = {prefix for node in nodes for prefix in _prefixes(node.name)}
-        # A node that bears its scope's own name needs no module around it.
-        own = {node.name for node in nodes}
-        scopes = {path: label for path, label in self._scopes.items() if path in used and path not in own}
+        used: set[str] = set()
+        for node in nodes:
+            path = node.name.rpartition(".")[0]
+            while path and path not in used:
+                used.add(path)
+                path = path.rpartition(".")[0]
+        # A node that bears its scope's own name needs no module around it: no node lies under that scope.
+        scopes = {path: label for path, label in self._scopes.items() if path in used}
         taps = {key: node.name for key, node in outputs.items()}
         return Graph(name, nodes, taps, single, scopes, init, contract)
 
-
-def _prefixes(name: str) -> Iterator[str]:
-    parts = name.split(".")
-    for end in range(1, len(parts)):
-        yield ".".join(parts[:end])

@@ -25,10 +25,10 @@ class Image(NamedTuple):
 
 
 class Tokens(NamedTuple):
-    """Sequences: attention runs along `count`, independently for each of the `positions` (pixels of a patch)."""
+    """Sequences: attention runs along `length`, independently for each of the `positions` (pixels of a patch)."""
 
     positions: int
-    count: int
+    length: int
     channels: int
 
 
@@ -99,6 +99,12 @@ class Price(NamedTuple):
     params: int
     buffers: int
     macs: int
+
+
+@lru_cache(maxsize=65_536)
+def infer(op: Op, inputs: tuple[Shape, ...]) -> Shape:
+    """The output's shape, remembered; see `Op.infer`."""
+    return op.infer(*inputs)
 
 
 @lru_cache(maxsize=65_536)
@@ -445,4 +451,4 @@ class Attention(Op):
         return tokens._replace(channels=joined // 3)
 
     def macs(self, output: Shape, *inputs: Shape) -> int:
-        return 2 * math.prod(output) * _tokens(output, "attention").count
+        return 2 * math.prod(output) * _tokens(output, "attention").length

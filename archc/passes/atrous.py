@@ -24,14 +24,14 @@ def atrous(spec: Spec) -> Spec:
     if limit is None:
         return spec
     wires = wiring.inputs(spec)
-    strides: dict[wiring.Position, int] = {(wiring.INPUT.stage, wiring.INPUT.index): 1}
+    strides: dict[wiring.Position, int] = {(wiring.INPUT.stage, wiring.INPUT.row): 1}
     dilations: dict[wiring.Position, int] = dict(strides)
     stages: dict[str, tuple[Row, ...]] = {}
     for stage, rows in spec.stages.items():
         rewritten: list[Row] = []
         for index, row in enumerate(rows):
             here = (stage, index)
-            _, source = max((strides[tap.stage, tap.index], (tap.stage, tap.index)) for tap in wires[here])
+            _, source = max((strides[tap.stage, tap.row], (tap.stage, tap.row)) for tap in wires[here])
             stride = getattr(row, "stride", None) or 1
             removed = stride > 1 and strides[source] * stride > limit
             strides[here] = strides[source] * (1 if removed else stride)
@@ -60,5 +60,5 @@ def _dilate(spec: Spec, row: Row, before: int, after: int, removed: bool) -> Row
     factor = after if policy == "include_strided" else before
     spread = "dilation" in fields and getattr(row, "kernel", None) != (1, 1)
     if factor > 1 and spread and not (policy == "none_in_vit" and row.attends):
-        changes["dilation"] = getattr(row, "dilation") * factor
+        changes["dilation"] = getattr(row, "dilation", 1) * factor
     return row.replace(**changes) if changes else row

@@ -31,14 +31,14 @@ def reduce_tail(spec: Spec) -> Spec:
     tail: set[wiring.Position] = set()
     for i, reference in enumerate(spec.tail):
         tap = wiring.tap(spec, reference, ("tail", i))
-        rows = range(len(spec.stages[tap.stage])) if "." not in reference else [tap.index]
+        rows = range(len(spec.stages[tap.stage])) if "." not in reference else [tap.row]
         tail.update((tap.stage, index) for index in rows)
 
     def halved(stage: str, index: int, row: Row) -> Row:
         if (stage, index) not in tail or row.scale == "fixed":
             return row
         source = wires[stage, index][0]
-        input_in_tail = (source.stage, source.index) in tail
+        input_in_tail = (source.stage, source.row) in tail
         changes = {
             name: max(1, count // 2)
             for name, role in row.channel_fields()

@@ -41,7 +41,7 @@ def repeat(spec: Spec) -> Spec:
 
     def moved(reference: str, path: tuple[str | int, ...]) -> str:
         tap = wiring.tap(spec, reference, path)
-        return reference if "." not in reference else str(tap._replace(index=last[tap.stage, tap.index]))
+        return reference if "." not in reference else str(tap._replace(row=last[tap.stage, tap.row]))
 
     def rewired(row: Row) -> Row:
         changes: dict[str, References] = {}

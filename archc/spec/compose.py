@@ -6,7 +6,6 @@ Hydra's merge forgets where every value came from.
 
 from __future__ import annotations
 
-
 from pathlib import Path
 
 from archc.spec import library
@@ -73,5 +72,3 @@ def parents(tree: Map, directory: Path) -> list[str]:
     if problems:
         raise SpecError(d for problem in problems for d in problem.diagnostics)
     return names
-
-

@@ -35,12 +35,14 @@ def _diagnostic(details: ErrorDetails, tree: Tree, base: Path, model: type[BaseM
         holder = owner if len(path) == len(base) + 1 else f"`{path[-2]}`"
         hint = did_you_mean(key, keys)
         span = locate(tree, path, key=True)
-        return Diagnostic("unknown-key", f"`{key}` is not a key of {holder}", span, hint, help="" if hint else one_of(keys))
+        return Diagnostic(
+            "unknown-key", f"`{key}` is not a key of {holder}", span, hint, help="" if hint else one_of(keys)
+        )
     if kind == "missing":
         missing = str(details["loc"][-1])
         holder = owner if len(details["loc"]) == 1 else f"`{details['loc'][-2]}`"
         return Diagnostic("missing-key", f"{holder} needs `{missing}`", span)
-    if "help" in context or kind not in _WORDED and "message" in context:
+    if "help" in context or (kind not in _WORDED and "message" in context):
         return Diagnostic(kind, str(context["message"]), span, str(context.get("help", "")))
     value = show(details["input"])
     name = f"`{key}` " if key else ""
@@ -51,7 +53,9 @@ def _diagnostic(details: ErrorDetails, tree: Tree, base: Path, model: type[BaseM
         return Diagnostic("invalid-value", f"{name}cannot be {value}", span, hint or help)
     wording = _WORDED.get(kind)
     expected = wording.format(**context) if wording else details["msg"][:1].lower() + details["msg"][1:]
-    return Diagnostic("invalid-value", f"{name}must be {expected}, not {value}" if wording else f"{name}{expected}", span)
+    return Diagnostic(
+        "invalid-value", f"{name}must be {expected}, not {value}" if wording else f"{name}{expected}", span
+    )
 
 
 _WORDED = {
@@ -76,7 +80,7 @@ _WORDED = {
 
 
 def _real_path(tree: Tree, base: Path, loc: tuple[int | str, ...]) -> Path:
-    """pydantic's location without the labels it adds for union members, which are no keys of the document."""
+    """Pydantic's location without the labels it adds for union members, which are no keys of the document."""
     path = base
     for part in loc:
         here = find(tree, (*path, part))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from archc.spec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
 from archc.spec.tree import Map, Path, Scalar, Seq, Tree, find, from_plain, plain, replace_at
@@ -38,13 +39,13 @@ def resolve(tree: Map, defaults: Mapping[str, object]) -> Map:
         return tree
     resolved: Tree = tree
     problems: list[Diagnostic] = []
-    config: object = None
+    config: Any = None
     for path, leaf in pending:
         try:
             value = _plain_reference(tree, leaf, defaults)
             if value is None:
                 _refuse_unbounded(tree, leaf, path)
-                config = config or _config(tree, defaults)
+                config = config if config is not None else _config(tree, defaults)
                 value = _by_omegaconf(config, path, leaf)
             resolved = replace_at(resolved, path, value)
         except SpecError as error:
@@ -92,26 +93,26 @@ def _size(tree: Map, node: Tree | None, known: dict[int, int], depth: int) -> in
     return known[id(node)]
 
 
-def _config(tree: Map, defaults: Mapping[str, object]) -> object:
+def _config(tree: Map, defaults: Mapping[str, object]) -> Any:
     from omegaconf import OmegaConf
 
-    return OmegaConf.create({**defaults, **dict(plain(tree))})  # type: ignore[call-overload]
+    return OmegaConf.create({**defaults, **{k: plain(v) for k, v in tree.items.items()}})
 
 
-def _by_omegaconf(config: object, path: Path, leaf: Scalar) -> Tree:
+def _by_omegaconf(config: Any, path: Path, leaf: Scalar) -> Tree:
     from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     value = config
     try:
         for key in path:
-            value = value[key]  # type: ignore[index]
+            value = value[key]
         if OmegaConf.is_config(value):
-            value = OmegaConf.to_container(value, resolve=True)  # type: ignore[arg-type]
+            value = OmegaConf.to_container(value, resolve=True)
     except (OmegaConfBaseException, RecursionError, ValueError, TypeError, KeyError) as error:
         reason = str(error).strip().splitlines()[:1]
         name = re.search(r"Interpolation key '([^']+)' not found", str(error))
-        hint = did_you_mean(name[1], config) if name else ""  # type: ignore[call-overload]
+        hint = did_you_mean(name[1], config) if name else ""
         message = f"cannot resolve `{str(leaf.value)[:80]}`: {reason[0] if reason else type(error).__name__}"
         raise fail("interpolation", message, leaf.span, label=hint) from None
     return from_plain(value, leaf.span)

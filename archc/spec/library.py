@@ -36,7 +36,9 @@ def find(name: str) -> Path:
     if path.with_suffix(".yaml").is_file():
         return path.with_suffix(".yaml")
     hint = did_you_mean(name, bundled()) or one_of(bundled())
-    raise fail("file-not-found", f"there is no spec `{name}`: no such file, and no bundled spec of that name", help=hint)
+    raise fail(
+        "file-not-found", f"there is no spec `{name}`: no such file, and no bundled spec of that name", help=hint
+    )
 
 
 def find_parent(name: str, directory: Path) -> Path | None:

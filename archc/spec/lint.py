@@ -14,7 +14,9 @@ def lint(spec: Spec) -> Iterator[Diagnostic]:
     written = spec.model_fields_set
 
     def unused(key: str, reason: str, help: str = "") -> Diagnostic:
-        return Diagnostic("unused-setting", f"`{key}` has no effect: {reason}", spec.span(key), help=help, severity="warning")
+        return Diagnostic(
+            "unused-setting", f"`{key}` has no effect: {reason}", spec.span(key), help=help, severity="warning"
+        )
 
     if spec.depth_mult != 1.0 and all(row.repeat is None for row in rows):
         yield unused("depth_mult", "no row has a `repeat`")

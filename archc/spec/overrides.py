@@ -78,14 +78,16 @@ def parse(texts: Sequence[str]) -> list[Override]:
             action = "add" if item.is_add() else action
             path: Path = tuple(int(p) if p.isdecimal() else p for p in item.key_or_group.split("."))
             if item.is_sweep_override():
-                values = tuple(itertools.islice(item.sweep_iterator(), MAX_SWEEP + 1))
+                values: tuple[object, ...] = tuple(itertools.islice(item.sweep_iterator(), MAX_SWEEP + 1))
             else:
-                values = (_plain_value(item.value()),)
+                values = (item.value(),)
             parsed.append(Override(text, action, path, tuple(map(_plain_value, values)), item.is_sweep_override()))
         except (HydraException, ValueError, TypeError, RecursionError) as error:
             reason = str(error).strip().splitlines()
             message = f"cannot read the override `{text}`: {reason[0] if reason else type(error).__name__}"
-            problems.append(Diagnostic("override-syntax", message, span, help="write key=value; quote what is not plain"))
+            problems.append(
+                Diagnostic("override-syntax", message, span, help="write key=value; quote what is not plain")
+            )
     if problems:
         raise SpecError(problems)
     return parsed

@@ -6,9 +6,9 @@ import importlib
 from collections.abc import Iterator
 from importlib import metadata
 
+from archc.spec.diagnostics import did_you_mean, one_of
 from archc.spec.row import Row
 from archc.spec.values import reject
-from archc.spec.diagnostics import did_you_mean, one_of
 
 ENTRY_POINTS = "archc.blocks"
 

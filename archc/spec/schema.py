@@ -6,11 +6,30 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, Protocol
 
-from pydantic import BeforeValidator, Field, PlainValidator, PrivateAttr, SerializeAsAny, WithJsonSchema, model_validator
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
 
 from archc.spec.diagnostics import Diagnostic, Span
 from archc.spec.row import Row
-from archc.spec.settings import Anything, DropPath, Init, Input, Norm, Rounding, Settings, Squeeze, Table, parse_drop_path
+from archc.spec.settings import (
+    Anything,
+    DropPath,
+    Init,
+    Input,
+    Norm,
+    Rounding,
+    Settings,
+    Squeeze,
+    Table,
+    parse_drop_path,
+)
 from archc.spec.tree import Path
 from archc.spec.values import (
     Activation,
@@ -95,7 +114,9 @@ class Spec(Settings):
     table: Table = Table()
     """How rows written as lists are read."""
     stages: Annotated[
-        FrozenDict[str, tuple[SerializeAsAny[Row], ...]], PlainValidator(_parse_stages), WithJsonSchema({"type": "object"})
+        FrozenDict[str, tuple[SerializeAsAny[Row], ...]],
+        PlainValidator(_parse_stages),
+        WithJsonSchema({"type": "object"}),
     ]
     """Stage name to rows, in order."""
     outputs: References | None = None

@@ -7,7 +7,16 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainSerializer, PlainValidator, WithJsonSchema, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainSerializer,
+    PlainValidator,
+    WithJsonSchema,
+    model_validator,
+)
 
 from archc.spec.values import Activation, Epsilon, FrozenDict, Many, Positive, Probability, Ratio, Size, reject, show
 
@@ -15,7 +24,9 @@ from archc.spec.values import Activation, Epsilon, FrozenDict, Many, Positive, P
 class Settings(BaseModel):
     """Frozen, closed, strict: `true` is no number, a typo is no key, nan is no value."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True)
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
+    )
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""

@@ -44,7 +44,9 @@ def _parse_count(value: object) -> object:
         return value
     if isinstance(value, str) and (match := _RATIO.fullmatch(value)):
         ratio = float(match[1])
-        return Ratio(ratio) if 0 < ratio <= 1000 else reject(f"`{value}` is not a sensible ratio", "0x < ratio <= 1000x")
+        return (
+            Ratio(ratio) if 0 < ratio <= 1000 else reject(f"`{value}` is not a sensible ratio", "0x < ratio <= 1000x")
+        )
     if isinstance(value, bool) or not isinstance(value, int):
         hint = f"write `{value:g}x` for a ratio of the input" if isinstance(value, float) else ""
         reject(f"expected a channel count such as `64`, or a ratio such as `4x`, not {show(value)}", hint)
@@ -99,7 +101,9 @@ Epsilon = Annotated[float, Field(gt=0, le=1)]
 
 def _parse_pair(value: object) -> object:
     if isinstance(value, list | tuple):
-        return tuple(value) if len(value) == 2 else reject(f"expected one number or `[height, width]`, not {show(value)}")
+        return (
+            tuple(value) if len(value) == 2 else reject(f"expected one number or `[height, width]`, not {show(value)}")
+        )
     return (value, value)
 
 
@@ -146,7 +150,7 @@ class FrozenDict(dict[_K, _V]):
     def _refuse(self, *_: object, **__: object) -> NoReturn:
         raise TypeError("a spec is frozen; use `spec.override(...)` to make another")
 
-    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse  # type: ignore[assignment]
+    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(self.items()))
@@ -197,6 +201,7 @@ References = Annotated[
     ),
 ]
 """One reference, a list of them, or a mapping from a name to one."""
+
 
 def map_references(references: References, change: Callable[[str], str]) -> References:
     """The same structure with every reference changed."""

@@ -12,16 +12,16 @@ from archc.spec.values import names_in
 
 
 class Tap(NamedTuple):
-    """A place that a value can be taken from: a row, or a named part of it. `index` is -1 for the network's input."""
+    """A place that a value can be taken from: a row, or a named part of it. `row` is -1 for the network's input."""
 
     stage: str
-    index: int
+    row: int
     part: str = ""
 
     def __str__(self) -> str:
         if self == INPUT:
             return "input"
-        return ".".join(str(p) for p in (self.stage, self.index, self.part) if p != "")
+        return ".".join(str(p) for p in (self.stage, self.row, self.part) if p != "")
 
 
 INPUT = Tap("input", -1)
@@ -67,7 +67,7 @@ def tap(spec: Spec, reference: str, path: Path, before: Position | None = None) 
 
 def _precedes(spec: Spec, found: Tap, row: Position) -> bool:
     if found.stage == row[0]:
-        return found.index < row[1]
+        return found.row < row[1]
     order = list(spec.stages)
     return order.index(found.stage) < order.index(row[0])
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -112,7 +113,8 @@ class _Builder:
             raise fail("not-a-mapping", "the top of a spec must be a mapping of keys to values", tree.span)
         return tree
 
-    def span(self, start: yaml.Mark, end: yaml.Mark | None = None) -> Span:
+    def span(self, start: Any, end: Any = None) -> Span:
+        """The span between two of PyYAML's marks, whose types differ between its two parsers."""
         length = end.column - start.column if end and end.line == start.line else 0
         if end and end.line != start.line:
             length = len(self.source.line(start.line + 1).rstrip()) - start.column
@@ -138,9 +140,9 @@ class _Builder:
         if isinstance(event, yaml.AliasEvent):
             if event.anchor not in self.anchors:
                 raise fail("yaml-syntax", f"alias `*{event.anchor}` has no anchor above it", span)
-            tree, size = self.anchors[event.anchor]
+            known, size = self.anchors[event.anchor]
             self._charge(size, span)
-            return tree
+            return known
         before = self.count
         self._charge(1, span)
         tag = getattr(event, "tag", None)

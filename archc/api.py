@@ -1,0 +1,88 @@
+"""The functions behind `import archc`. Nothing here imports torch or Keras until a network is built."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from os import PathLike
+from typing import TYPE_CHECKING, Any
+
+from archc.blocks import REGISTRY
+from archc.blocks.lower import lower
+from archc.ir.graph import Graph
+from archc.reporting.model import Report
+from archc.reporting.model import report as _report
+from archc.spec import load as _load
+from archc.spec.overrides import Override
+from archc.spec.schema import Spec
+
+if TYPE_CHECKING:
+    from torch import nn
+
+SpecSource = str | PathLike[str] | Mapping[str, Any]
+
+BACKENDS = {"torch": "archc.backends.torch"}
+
+
+def load(source: SpecSource, overrides: Sequence[str] = ()) -> Spec:
+    """Load and check a spec: a file's path, a bundled name such as `mnv3_small`, or a mapping.
+
+    `overrides` are in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+
+    Raises:
+        SpecError: with every problem found, each at its place in the file or the override.
+    """
+    return _load.load(source, overrides, blocks=REGISTRY)
+
+
+def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[Override], Spec]]:
+    """Load every spec that swept overrides stand for (`width_mult=0.5,0.75,1.0`), reading the file once.
+
+    Raises:
+        SpecError: as `load`, when the first spec that has a problem is reached.
+    """
+    return _load.sweep(source, overrides, blocks=REGISTRY)
+
+
+def report(graph: Graph | Spec | SpecSource) -> Report:
+    """Price a network without building it: exact parameters and MACs, shapes, memory, receptive fields.
+
+    Raises:
+        SpecError: as `load` and `lower`.
+    """
+    return _report(as_graph(graph))
+
+
+def build(
+    network: Graph | Spec | SpecSource,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+    backend: str = "torch",
+) -> nn.Module:
+    """Build a network as an ordinary `torch.nn.Module` in training mode, initialised as the spec says.
+
+    Args:
+        network: a graph, a spec, a file's path, a bundled name, or a mapping.
+        device: where the parameters live; on `"meta"` nothing is allocated or initialised.
+        dtype: of the parameters; default torch's.
+        seed: the weights depend on it alone; without one they depend on torch's global generator.
+        backend: the library to build with.
+
+    Raises:
+        SpecError: as `load` and `lower`.
+        ValueError: no such backend.
+    """
+    if backend not in BACKENDS:
+        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
+    module = importlib.import_module(BACKENDS[backend])
+    built: nn.Module = module.build(as_graph(network), device=device, dtype=dtype, seed=seed)
+    return built
+
+
+def as_graph(network: Graph | Spec | SpecSource) -> Graph:
+    """The graph of whatever names a network."""
+    if isinstance(network, Graph):
+        return network
+    return lower(network if isinstance(network, Spec) else load(network))

@@ -1,0 +1,1 @@
+"""One `Report`, and the renderers of it and of diagnostics."""

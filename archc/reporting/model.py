@@ -1,0 +1,137 @@
+"""The report of a graph: its price and its shape, in numbers that are exact."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any
+
+from archc.analysis.memory import peak_activation_bytes
+from archc.analysis.receptive_field import Field, fields
+from archc.ir.graph import Graph
+from archc.ir.ops import Shape
+
+CONVENTION = "archc (multiply-accumulates of convolutions, linears and matrix products; half of torch's FlopCounterMode)"
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """One primitive operation that has parameters or MACs."""
+
+    name: str
+    op: str
+    params: int
+    macs: int
+    output: Shape
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A stage, or a row of one: what it contains adds up to this. `output` and `field` are those of its last operation."""
+
+    name: str
+    blocks: tuple[str, ...]
+    params: int
+    macs: int
+    output: Shape
+    field: Field
+
+
+@dataclass(frozen=True)
+class Report:
+    """The price of a network, computed without building it.
+
+    `params` are trainable parameters, `macs` follow `convention`, both for one image; `layers` has one entry per
+    primitive operation with either, in execution order, and sums to them exactly.
+    """
+
+    graph: Graph
+    layers: tuple[Layer, ...]
+    params: int
+    macs: int
+    convention: str = CONVENTION
+
+    @property
+    def name(self) -> str:
+        """The network's name."""
+        return self.graph.name
+
+    @property
+    def input(self) -> Shape:
+        """Channels, height, width."""
+        return self.graph.input.shape
+
+    @cached_property
+    def peak_activation_bytes(self) -> int:
+        """See `archc.analysis.memory`."""
+        return peak_activation_bytes(self.graph)
+
+    @cached_property
+    def fields(self) -> dict[str, Field]:
+        """The receptive field and stride of every value; see `archc.analysis.receptive_field`."""
+        return fields(self.graph)
+
+    @cached_property
+    def stages(self) -> tuple[Part, ...]:
+        """The stages, in order."""
+        return self._parts(1)
+
+    @cached_property
+    def rows(self) -> tuple[Part, ...]:
+        """The rows of all stages, in order."""
+        return self._parts(2)
+
+    @cached_property
+    def outputs(self) -> tuple[Part, ...]:
+        """What the network returns: for each output its channels, size and stride; nothing is priced twice here."""
+        shapes = self.graph.shapes()
+        return tuple(
+            Part(key, (), 0, 0, shapes[name], self.fields[name]) for key, name in self.graph.outputs.items()
+        )
+
+    def _parts(self, depth: int) -> tuple[Part, ...]:
+        cost = {layer.name: layer for layer in self.layers}
+        parts: dict[str, Part] = {}
+        for node in self.graph.nodes[1:]:
+            path = node.name.split(".")
+            name = ".".join(path[:depth])
+            layer = cost.get(node.name)
+            before = parts.get(name)
+            label = self.graph.scopes.get(".".join(path[:2]), type(node.op).__name__)
+            blocks = before.blocks if before else ()
+            parts[name] = Part(
+                name,
+                blocks if label in blocks else (*blocks, label),
+                (before.params if before else 0) + (layer.params if layer else 0),
+                (before.macs if before else 0) + (layer.macs if layer else 0),
+                node.shape,
+                self.fields[node.name],
+            )
+        return tuple(parts.values())
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `name`, `input`, `params`, `macs` and `layers` are a stable interface (DESIGN section 6)."""
+        field = self.fields[next(reversed(self.graph.outputs.values()))]
+        return {
+            "name": self.name,
+            "input": list(self.input),
+            "params": self.params,
+            "macs": self.macs,
+            "convention": self.convention,
+            "peak_activation_bytes": self.peak_activation_bytes,
+            "receptive_field": [field.height, field.width],
+            "outputs": {
+                part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs
+            },
+            "layers": [{**asdict(layer), "output": list(layer.output)} for layer in self.layers],
+        }
+
+
+def report(graph: Graph) -> Report:
+    """Price a graph."""
+    layers = tuple(
+        Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
+        for node, cost in graph.priced()
+        if cost.params or cost.macs
+    )
+    return Report(graph, layers, sum(layer.params for layer in layers), sum(layer.macs for layer in layers))
