@@ -11,7 +11,6 @@ from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
 from archc.ir.graph import Graph
 from archc.reporting.model import Report
-from archc.reporting.model import report as _report
 from archc.spec import load as _load
 from archc.spec.overrides import Override
 from archc.spec.schema import Spec
@@ -50,7 +49,7 @@ def report(graph: Graph | Spec | SpecSource) -> Report:
     Raises:
         SpecError: as `load` and `lower`.
     """
-    return _report(as_graph(graph))
+    return Report(as_graph(graph))
 
 
 def build(

@@ -8,9 +8,9 @@ from functools import lru_cache
 from archc import passes
 from archc.blocks.base import Block, Net
 from archc.ir import ops
-from archc.ir.graph import Fragment, Graph, Node
+from archc.ir.graph import Fragment, Graph, Node, Region
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify
+from archc.ir.verify import verify, verify_fragment
 from archc.spec import wiring
 from archc.spec.diagnostics import Diagnostic, SpecError, did_you_mean, one_of
 from archc.spec.row import Row
@@ -18,7 +18,6 @@ from archc.spec.schema import Spec
 from archc.spec.wiring import INPUT, Position, Tap
 
 STAGE_LABEL = "Stage"
-_STUB = ops.Input(ops.Image(1, 1, 1))
 
 
 def lower(spec: Spec) -> Graph:
@@ -30,20 +29,20 @@ def lower(spec: Spec) -> Graph:
     spec = passes.run(spec)
     wires = wiring.inputs(spec)
     outputs = wiring.outputs(spec)
-    lowering = _Lowering(spec, wires)
-    lowering.run(_needed(wires, outputs))
-    return verify(lowering.graph(outputs))
+    return verify(_Lowering(spec, wires, _wanted(wires, outputs)).graph(outputs))
 
 
-def _needed(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> set[Position]:
-    needed: set[Position] = set()
-    pending = [(tap.stage, tap.row) for tap in outputs.values()]
+def _wanted(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> dict[Position, frozenset[str]]:
+    """The rows that the outputs need, with the parts of each that are needed: its result is the part named ``."""
+    wanted: dict[Position, frozenset[str]] = {}
+    pending = list(outputs.values())
     while pending:
-        here = pending.pop()
-        if here not in needed and here in wires:
-            needed.add(here)
-            pending.extend((tap.stage, tap.row) for tap in wires[here])
-    return needed
+        tap = pending.pop()
+        here = (tap.stage, tap.row)
+        if here not in wanted and here in wires:
+            pending.extend(wires[here])
+        wanted[here] = wanted.get(here, frozenset()) | {tap.part}
+    return wanted
 
 
 class _Settings:
@@ -64,96 +63,97 @@ class _Settings:
 _NOT_SEEN = {"name", "input", "stages", "outputs", "tail", "table", "drop_path"}
 
 
+class _UnknownPartError(ValueError):
+    """A reference to a part that the row does not have."""
+
+
 @lru_cache(maxsize=16_384)
-def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Fragment:
+def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str]) -> Fragment:
     """The row's operations under local names, remembered: sweeps lower the same rows again and again.
 
     Sound because a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings.
     """
     net = Net(settings.spec)
-    stubs = [Node(f"@{number}", _STUB, (), shape) for number, shape in enumerate(shapes)]
-    return net.fragment(stubs, row.lower(net, *stubs))
+    stubs = [net.stub(shape) for shape in shapes]
+    fragment = verify_fragment(net.finish(row.lower(net, *stubs)))
+    return fragment.pruned([_part(fragment, part) for part in parts])
+
+
+def _part(fragment: Fragment, part: str) -> Node:
+    node = fragment.last_under(part) if part else fragment.result
+    if node is None:
+        known = sorted({node.name.split(".")[0] for node in fragment.nodes if node.name})
+        raise _UnknownPartError(did_you_mean(part, known) or one_of(known))
+    return node
 
 
 class _Lowering:
-    def __init__(self, spec: Spec, wires: Mapping[Position, tuple[Tap, ...]]) -> None:
+    def __init__(
+        self, spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], wanted: Mapping[Position, frozenset[str]]
+    ) -> None:
         self.spec = spec
         self.wires = wires
-        self.net = Net(spec)
         self.settings = _Settings(spec)
         self.problems: list[Diagnostic] = []
-        image = ops.Image(spec.input.channels, *spec.input.size)
-        self.values: dict[Position, Node] = {INPUT[:2]: self.net.add("input", ops.Input(image))}
-
-    def run(self, needed: set[Position]) -> None:
-        for stage, rows in self.spec.stages.items():
-            with self.net.scope(stage, STAGE_LABEL):
-                for index, row in enumerate(rows):
-                    if (stage, index) in needed:
-                        self._row(stage, index, row)
+        self.regions: dict[Position, Region] = {}
+        self.input = Node("input", ops.Input(), (), ops.Image(spec.input.channels, *spec.input.size))
+        for stage, index, row in spec.rows():
+            if (stage, index) in wanted:
+                self._row(stage, index, row, wanted[stage, index])
 
     def graph(self, outputs: Mapping[str, Tap]) -> Graph:
-        found: dict[str, Node] = {}
-        for name, tap in outputs.items():
-            node = self._value(tap, ("outputs",))
-            if node is not None:
-                found[name] = node
         if self.problems:
             raise SpecError(self.problems)
-        single = self.spec.outputs is None or isinstance(self.spec.outputs, str)
-        return self.net.finish(self.spec.name, found, single=single, init=self.spec.init, contract=self.spec.input)
+        found = {name: self._value(tap) for name, tap in outputs.items()}
+        return Graph(
+            self.spec.name,
+            self.input,
+            tuple(self.regions.values()),
+            dict.fromkeys(self.spec.stages, STAGE_LABEL),
+            {name: value.name for name, value in found.items() if value is not None},
+            self.spec.outputs is None or isinstance(self.spec.outputs, str),
+            self.spec.init,
+            self.spec.input,
+        )
 
-    def _row(self, stage: str, index: int, row: Row) -> None:
+    def _row(self, stage: str, index: int, row: Row, parts: frozenset[str]) -> None:
         assert isinstance(row, Block), row
-        path = ("stages", *row.at)
-        names = ["from"] * len(self.wires[stage, index])
-        extra = row.reference_fields()
-        names[len(names) - len(extra) :] = extra
-        taps = zip(self.wires[stage, index], names, strict=True)
-        inputs = [self._value(tap, (*path, name)) for tap, name in taps]
-        if any(node is None for node in inputs):
+        name = f"{stage}.{index}"
+        values = [self._value(tap) for tap in self.wires[stage, index]]
+        inputs = [value for value in values if value is not None]
+        if len(inputs) < len(values):
             return  # what it needs has failed and is reported already
+        path = ("stages", *row.at)
         try:
-            ordered = _ordered(row, [node for node in inputs if node is not None], len(extra))
-            fragment = _fragment(row, tuple([node.shape for node in ordered]), self.settings)
-            self.values[stage, index] = self.net.insert(fragment, str(index), row.label(), ordered)
+            ordered = _ordered(row, inputs)
+            shapes = tuple([node.shape for node in ordered])
+            fragment = _fragment(row, shapes, self.settings, parts)
+            names = tuple([node.name for node in ordered])
+            self.regions[stage, index] = Region(name, row.label(), fragment, names)
         except ShapeError as error:
-            self.problems.append(
-                Diagnostic(
-                    "shape",
-                    f"row `{stage}.{index}` ({row.block}): {error}",
-                    self.spec.span(*path),
-                    notes=(f"its input is {', '.join(ops.show(n.shape) for n in inputs if n)}",),
-                )
-            )
+            message = f"row `{name}` ({row.block}): {error}"
+            note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"
+            self.problems.append(Diagnostic("shape", message, self.spec.span(*path), notes=(note,)))
+        except _UnknownPartError as error:
+            unknown = sorted(part for part in parts if part)
+            message = f"row `{name}` has no part `{'` or `'.join(unknown)}`"
+            self.problems.append(Diagnostic("unknown-reference", message, self.spec.span(*path), str(error)))
 
-    def _value(self, tap: Tap, path: tuple[str | int, ...]) -> Node | None:
-        whole = self.values.get((tap.stage, tap.row))
-        if whole is None or not tap.part:
-            return whole
-        scope = f"{tap.stage}.{tap.row}"
-        node = self.net.last_under(f"{scope}.{tap.part}")
-        if node is None:
-            parts = sorted(
-                {
-                    n.name.removeprefix(f"{scope}.").split(".")[0]
-                    for n in self.net.nodes
-                    if n.name.startswith(f"{scope}.")
-                }
-            )
-            self.problems.append(
-                Diagnostic(
-                    "unknown-reference",
-                    f"row `{scope}` has no part `{tap.part}`",
-                    self.spec.span(*path),
-                    did_you_mean(tap.part, parts) or one_of(parts),
-                )
-            )
-        return node
+    def _value(self, tap: Tap) -> Node | None:
+        if tap == INPUT:
+            return self.input
+        region = self.regions.get((tap.stage, tap.row))
+        if region is None:
+            return None
+        node = _part(region.fragment, tap.part)
+        if node in region.fragment.stubs:  # a row that passes its input on
+            return node._replace(name=region.inputs[region.fragment.stubs.index(node)])
+        return node._replace(name=region.full(node.name))
 
 
-def _ordered(row: Block, inputs: list[Node], extra: int) -> list[Node]:
+def _ordered(row: Block, inputs: list[Node]) -> list[Node]:
     """The inputs in the order of the block's ports, the extra reference fields' last."""
+    extra = len(row.reference_fields())
     given, rest = inputs[: len(inputs) - extra], inputs[len(inputs) - extra :]
     if row.ports is None:
         if isinstance(row.from_, dict):

@@ -1,13 +1,19 @@
-"""The graph that specs are lowered to: primitive operations in execution order, under readable dotted names."""
+"""The graph that specs are lowered to: primitive operations in execution order, under readable dotted names.
+
+A graph is made of regions, one per row of the spec. What a region contains, its fragment, is lowered, verified and
+priced once for all graphs in which the same row meets the same input; the nodes under their full names are spelled
+out when something asks for them. So a sweep prices thousands of variants without lowering the same row twice.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, NamedTuple
 
-from archc.ir.ops import Op, Price, Shape, infer, price
+from archc.ir.ops import Input, Op, Price, Shape, infer, price
 
 
 class Node(NamedTuple):
@@ -20,31 +26,100 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True)
+class Fragment:
+    """A piece of a graph under local names. `stubs` stand for its inputs; `scopes` label the dotted prefixes."""
+
+    stubs: tuple[Node, ...]
+    nodes: tuple[Node, ...]
+    scopes: Mapping[str, str]
+    result: Node
+
+    def priced(self) -> Iterator[tuple[Node, Price]]:
+        """Every node with its cost, in execution order."""
+        shapes = {node.name: node.shape for node in (*self.stubs, *self.nodes)}
+        for node in self.nodes:
+            yield node, price(node.op, node.shape, tuple([shapes[name] for name in node.inputs]))
+
+    @cached_property
+    def total(self) -> Price:
+        """The cost of the whole fragment."""
+        prices = [cost for _, cost in self.priced()]
+        return Price(*(sum(column) for column in zip(*prices, strict=True))) if prices else Price(0, 0, 0)
+
+    def last_under(self, scope: str) -> Node | None:
+        """The last node in a scope, or the node of that very name."""
+        inside = scope + "."
+        for node in reversed(self.nodes):
+            if node.name == scope or node.name.startswith(inside):
+                return node
+        return None
+
+    def pruned(self, wanted: Sequence[Node]) -> Fragment:
+        """Only what these nodes need."""
+        live = {node.name for node in wanted}
+        for node in reversed(self.nodes):
+            if node.name in live:
+                live.update(node.inputs)
+        nodes = tuple([node for node in self.nodes if node.name in live])
+        return Fragment(self.stubs, nodes, self.scopes, self.result)
+
+
+class Region(NamedTuple):
+    """A fragment under its full name, reading these values. `label` becomes the class name of its module."""
+
+    name: str
+    label: str
+    fragment: Fragment
+    inputs: tuple[str, ...]
+
+    def full(self, local: str) -> str:
+        """A local name of the fragment, in the graph."""
+        return f"{self.name}.{local}" if local else self.name
+
+
+@dataclass(frozen=True)
 class Graph:
     """A lowered network.
 
-    `nodes` are in execution order, the input first. `scopes` gives every dotted prefix of a name the label of what
-    it stands for (a stage, a block, a group inside a block); a backend makes modules of them. `outputs` maps the
-    names that the network returns to nodes; with `single`, it returns one tensor rather than a mapping. `init` is
-    the spec's initialisation policy and `contract` its input contract, carried along for the backends.
+    `outputs` maps the names that the network returns to nodes; with `single`, it returns one tensor rather than a
+    mapping. `groups` labels what regions lie in: stages. `init` is the spec's initialisation policy and `contract`
+    its input contract, carried along for the backends.
     """
 
     name: str
-    nodes: tuple[Node, ...]
+    input: Node
+    regions: tuple[Region, ...]
+    groups: Mapping[str, str]
     outputs: Mapping[str, str]
     single: bool
-    scopes: Mapping[str, str]
     init: Any = None
     contract: Any = None
 
-    @property
-    def input(self) -> Node:
-        """The network's input."""
-        return self.nodes[0]
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """All operations in execution order, the input first."""
+        return (self.input, *(node for region in self.regions for node in _spelled_out(region)))
 
-    def by_name(self) -> dict[str, Node]:
-        """Nodes by name."""
-        return {node.name: node for node in self.nodes}
+    @cached_property
+    def scopes(self) -> Mapping[str, str]:
+        """Every dotted prefix of a node's name, with the label of what it stands for; backends make modules of them."""
+        used: set[str] = set()
+        for node in self.nodes:
+            path = node.name.rpartition(".")[0]
+            while path and path not in used:
+                used.add(path)
+                path = path.rpartition(".")[0]
+        labels = dict(self.groups)
+        for region in self.regions:
+            labels[region.name] = region.label
+            labels.update({region.full(path): label for path, label in region.fragment.scopes.items()})
+        return {path: label for path, label in labels.items() if path in used}
+
+    @cached_property
+    def total(self) -> Price:
+        """The cost of the whole network."""
+        totals = [region.fragment.total for region in self.regions]
+        return Price(sum(t.params for t in totals), sum(t.buffers for t in totals), sum(t.macs for t in totals))
 
     def shapes(self) -> dict[str, Shape]:
         """Output shapes by node name."""
@@ -52,36 +127,44 @@ class Graph:
 
     def priced(self) -> Iterator[tuple[Node, Price]]:
         """Every node with its cost, in execution order."""
-        shapes = self.shapes()
-        for node in self.nodes:
-            yield node, price(node.op, node.shape, tuple(shapes[name] for name in node.inputs))
+        yield self.input, Price(0, 0, 0)
+        costs = (cost for region in self.regions for _, cost in region.fragment.priced())
+        yield from zip(self.nodes[1:], costs, strict=True)
 
 
-@dataclass(frozen=True)
-class Fragment:
-    """A piece of a graph under local names, made once and inserted many times. `stubs` stand for its inputs."""
-
-    stubs: tuple[str, ...]
-    nodes: tuple[Node, ...]
-    scopes: Mapping[str, str]
-    result: str
+def _spelled_out(region: Region) -> Iterator[Node]:
+    names = {stub.name: name for stub, name in zip(region.fragment.stubs, region.inputs, strict=True)}
+    for local, op, inputs, shape in region.fragment.nodes:
+        names[local] = region.full(local)
+        yield Node(names[local], op, tuple([names[name] for name in inputs]), shape)
 
 
 @dataclass
 class Builder:
-    """Builds a graph; what `lower` methods of blocks call.
+    """Builds a fragment; what `lower` methods of blocks call.
 
     Names given to `add` and `scope` are local: the scopes that are open make them dotted.
     """
 
+    _stubs: list[Node] = field(default_factory=list)
     _nodes: list[Node] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
     _scopes: dict[str, str] = field(default_factory=dict)
     _prefix: str = ""
 
+    def stub(self, shape: Shape) -> Node:
+        """A stand-in for an input of this shape."""
+        node = Node(f"@{len(self._stubs)}", _STUB, (), shape)
+        self._stubs.append(node)
+        return node
+
     @contextmanager
     def scope(self, name: str, label: str) -> Iterator[None]:
-        """Group what is added inside under `name`; `label` becomes the class name of the group's module."""
+        """Group what is added inside under `name`; `label` becomes the class name of the group's module.
+
+        Raises:
+            ValueError: the name is taken.
+        """
         outer, path = self._prefix, self._dotted(name)
         if path in self._scopes:
             raise ValueError(f"scope `{path}` is opened twice")
@@ -100,69 +183,20 @@ class Builder:
             ValueError: the name is taken.
         """
         full = self._dotted(name) if name else self._prefix
+        if full in self._taken:
+            raise ValueError(f"the name `{full}` is used twice")
         shape = infer(op, tuple([i.shape for i in inputs]))
-        return self._append(Node(full, op, tuple([i.name for i in inputs]), shape))
-
-    def insert(self, fragment: Fragment, name: str, label: str, inputs: Sequence[Node]) -> Node:
-        """Add a fragment as a scope of this name, reading these inputs; the same as adding its operations anew.
-
-        Raises:
-            ValueError: the name is taken.
-        """
-        with self.scope(name, label):
-            prefix = self._prefix
-            for path, scope_label in fragment.scopes.items():
-                self._scopes[f"{prefix}.{path}"] = scope_label
-            renamed = {stub: node.name for stub, node in zip(fragment.stubs, inputs, strict=True)}
-            added = dict(zip(fragment.stubs, inputs, strict=True))
-            for local, op, sources, shape in fragment.nodes:
-                full = f"{prefix}.{local}" if local else prefix
-                renamed[local] = full
-                added[local] = self._append(Node(full, op, tuple([renamed[s] for s in sources]), shape))
-            return added[fragment.result]
-
-    def _append(self, node: Node) -> Node:
-        if node.name in self._taken:
-            raise ValueError(f"the name `{node.name}` is used twice")
-        self._taken.add(node.name)
+        node = Node(full, op, tuple([i.name for i in inputs]), shape)
+        self._taken.add(full)
         self._nodes.append(node)
         return node
 
     def _dotted(self, name: str) -> str:
         return f"{self._prefix}.{name}" if self._prefix else name
 
-    @property
-    def nodes(self) -> tuple[Node, ...]:
-        """What has been added so far."""
-        return tuple(self._nodes)
+    def finish(self, result: Node) -> Fragment:
+        """The fragment that computes `result`."""
+        return Fragment(tuple(self._stubs), tuple(self._nodes), self._scopes, result)
 
-    def fragment(self, stubs: Sequence[Node], result: Node) -> Fragment:
-        """What has been added after the stubs, as a piece to `insert` into other graphs."""
-        return Fragment(tuple([stub.name for stub in stubs]), tuple(self._nodes), dict(self._scopes), result.name)
 
-    def last_under(self, scope: str) -> Node | None:
-        """The last node in a scope, or the node of that very name."""
-        inside = scope + "."
-        for node in reversed(self._nodes):
-            if node.name == scope or node.name.startswith(inside):
-                return node
-        return None
-
-    def finish(self, name: str, outputs: Mapping[str, Node], *, single: bool, init: Any, contract: Any) -> Graph:
-        """The graph of what the outputs need; everything else is pruned."""
-        live = {node.name for node in outputs.values()}
-        for node in reversed(self._nodes):
-            if node.name in live:
-                live.update(node.inputs)
-        nodes = tuple(node for i, node in enumerate(self._nodes) if i == 0 or node.name in live)
-        used: set[str] = set()
-        for node in nodes:
-            path = node.name.rpartition(".")[0]
-            while path and path not in used:
-                used.add(path)
-                path = path.rpartition(".")[0]
-        # A node that bears its scope's own name needs no module around it: no node lies under that scope.
-        scopes = {path: label for path, label in self._scopes.items() if path in used}
-        taps = {key: node.name for key, node in outputs.items()}
-        return Graph(name, nodes, taps, single, scopes, init, contract)
-
+_STUB = Input()

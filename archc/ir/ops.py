@@ -139,13 +139,9 @@ def show(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Input(Op):
-    """The network's input."""
+    """A value that comes from outside; its shape is its node's."""
 
     kind = "input"
-    shape: Image
-
-    def infer(self, *inputs: Shape) -> Shape:
-        return self.shape
 
 
 PadMode = Literal["symmetric", "same", "valid"]

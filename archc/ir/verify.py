@@ -1,10 +1,8 @@
-"""The verifier: what must hold of every graph, checked after lowering."""
+"""The verifier: what must hold of every graph, checked while lowering."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import Fragment, Graph, Node
 from archc.ir.ops import Input, ShapeError, infer
 
 
@@ -12,45 +10,79 @@ class InvalidGraphError(AssertionError):
     """A graph that lowering must never produce; the fault of a block, not of a spec."""
 
 
-def verify(graph: Graph) -> Graph:
-    """Check a graph and return it.
+def verify_fragment(fragment: Fragment) -> Fragment:
+    """Check the inside of a region and return it.
 
     Names are unique, values are defined before use, shapes are what the rules say, scopes are known and entered
-    once, no name is both an operation and a scope, and the outputs exist.
+    once, no name is both an operation and a scope, and the result exists.
 
     Raises:
         InvalidGraphError: naming the node.
     """
-    seen: dict[str, Node] = {}
+    seen: dict[str, Node] = {stub.name: stub for stub in fragment.stubs}
     closed: set[str] = set()
-    scopes: tuple[str, ...] = ()
-    scope = ""
-    for number, node in enumerate(graph.nodes):
+    entered: tuple[str, ...] = ()
+    for node in fragment.nodes:
         if node.name in seen:
             raise InvalidGraphError(f"two nodes are called `{node.name}`")
-        if isinstance(node.op, Input) != (number == 0):
-            raise InvalidGraphError(f"`{node.name}`: exactly the first node is the input")
+        if isinstance(node.op, Input):
+            raise InvalidGraphError(f"`{node.name}`: a region cannot hold an input")
         _verify_value(node, seen)
-        parent = node.name.rpartition(".")[0]
-        if parent != scope:
-            entered = _enclosing(node.name)
-            for path in entered:
-                if path not in graph.scopes:
-                    raise InvalidGraphError(f"`{node.name}` lies in `{path}`, which has no label")
-                if path in closed:
-                    raise InvalidGraphError(f"`{node.name}` re-enters `{path}`, which other operations have interrupted")
-            closed.update(set(scopes) - set(entered))
-            scopes, scope = entered, parent
+        scopes = _enclosing(node.name)
+        for path in scopes:
+            if path not in fragment.scopes:
+                raise InvalidGraphError(f"`{node.name}` lies in `{path}`, which has no label")
+            if path in closed:
+                raise InvalidGraphError(f"`{node.name}` re-enters `{path}`, which other operations have interrupted")
+        closed.update(set(entered) - set(scopes))
+        entered = scopes
         seen[node.name] = node
-    if clash := seen.keys() & graph.scopes.keys():
+    inside = {path for node in fragment.nodes for path in _enclosing(node.name)}
+    if len(fragment.nodes) > 1:
+        inside.add("")
+    if clash := inside & {node.name for node in fragment.nodes}:
         raise InvalidGraphError(f"`{min(clash)}` is both an operation and a scope")
+    if fragment.result.name not in seen:
+        raise InvalidGraphError(f"the result `{fragment.result.name}` does not exist")
+    return fragment
+
+
+def verify(graph: Graph) -> Graph:
+    """Check how a graph's regions are joined and return it; their insides are `verify_fragment`'s.
+
+    Region names are unique and lie in labelled groups that are entered once, each region's inputs exist before it and
+    have the shapes it was lowered for, and the outputs exist.
+
+    Raises:
+        InvalidGraphError: naming the region.
+    """
+    shapes = {graph.input.name: graph.input.shape}
+    closed: set[str] = set()
+    group = ""
+    for region in graph.regions:
+        for stub, name in zip(region.fragment.stubs, region.inputs, strict=True):
+            if name not in shapes:
+                raise InvalidGraphError(f"`{region.name}` uses `{name}` before it is defined")
+            if shapes[name] != stub.shape:
+                raise InvalidGraphError(f"`{region.name}` was lowered for {stub.shape}, but `{name}` is {shapes[name]}")
+        parent = region.name.rpartition(".")[0]
+        if parent not in graph.groups or parent in closed:
+            raise InvalidGraphError(f"`{region.name}` lies in `{parent}`, which has no label or is closed already")
+        if parent != group:
+            closed.add(group)
+            group = parent
+        for node in region.fragment.nodes:
+            full = region.full(node.name)
+            if full in shapes:
+                raise InvalidGraphError(f"two nodes are called `{full}`")
+            shapes[full] = node.shape
     for key, name in graph.outputs.items():
-        if name not in seen:
+        if name not in shapes:
             raise InvalidGraphError(f"output `{key}` is `{name}`, which does not exist")
     return graph
 
 
-def _verify_value(node: Node, seen: Mapping[str, Node]) -> None:
+def _verify_value(node: Node, seen: dict[str, Node]) -> None:
     for name in node.inputs:
         if name not in seen:
             raise InvalidGraphError(f"`{node.name}` uses `{name}` before it is defined")

@@ -46,10 +46,26 @@ class Report:
     """
 
     graph: Graph
-    layers: tuple[Layer, ...]
-    params: int
-    macs: int
     convention: str = CONVENTION
+
+    @property
+    def params(self) -> int:
+        """Trainable parameters."""
+        return self.graph.total.params
+
+    @property
+    def macs(self) -> int:
+        """Multiply-accumulates for one image."""
+        return self.graph.total.macs
+
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """Every primitive operation that has parameters or MACs."""
+        return tuple(
+            Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
+            for node, cost in self.graph.priced()
+            if cost.params or cost.macs
+        )
 
     @property
     def name(self) -> str:
@@ -125,13 +141,3 @@ class Report:
             },
             "layers": [{**asdict(layer), "output": list(layer.output)} for layer in self.layers],
         }
-
-
-def report(graph: Graph) -> Report:
-    """Price a graph."""
-    layers = tuple(
-        Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
-        for node, cost in graph.priced()
-        if cost.params or cost.macs
-    )
-    return Report(graph, layers, sum(layer.params for layer in layers), sum(layer.macs for layer in layers))
