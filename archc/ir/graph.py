@@ -46,6 +46,11 @@ class Fragment:
         prices = [cost for _, cost in self.priced()]
         return Price(*(sum(column) for column in zip(*prices, strict=True))) if prices else Price(0, 0, 0)
 
+    @cached_property
+    def shapes(self) -> Mapping[str, Shape]:
+        """Output shapes by local name."""
+        return {node.name: node.shape for node in self.nodes}
+
     def last_under(self, scope: str) -> Node | None:
         """The last node in a scope, or the node of that very name."""
         inside = scope + "."

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from archc.ir.graph import Fragment, Graph, Node
-from archc.ir.ops import Input, ShapeError, infer
+from collections.abc import Mapping
+
+from archc.ir.graph import Fragment, Graph, Node, Region
+from archc.ir.ops import Input, Shape, ShapeError, infer
 
 
 class InvalidGraphError(AssertionError):
@@ -56,30 +58,39 @@ def verify(graph: Graph) -> Graph:
     Raises:
         InvalidGraphError: naming the region.
     """
-    shapes = {graph.input.name: graph.input.shape}
+    regions: dict[str, Region] = {}
     closed: set[str] = set()
     group = ""
     for region in graph.regions:
         for stub, name in zip(region.fragment.stubs, region.inputs, strict=True):
-            if name not in shapes:
+            shape = _shape(name, graph, regions)
+            if shape is None:
                 raise InvalidGraphError(f"`{region.name}` uses `{name}` before it is defined")
-            if shapes[name] != stub.shape:
-                raise InvalidGraphError(f"`{region.name}` was lowered for {stub.shape}, but `{name}` is {shapes[name]}")
+            if shape != stub.shape:
+                raise InvalidGraphError(f"`{region.name}` was lowered for {stub.shape}, but `{name}` is {shape}")
         parent = region.name.rpartition(".")[0]
         if parent not in graph.groups or parent in closed:
             raise InvalidGraphError(f"`{region.name}` lies in `{parent}`, which has no label or is closed already")
         if parent != group:
             closed.add(group)
             group = parent
-        for node in region.fragment.nodes:
-            full = region.full(node.name)
-            if full in shapes:
-                raise InvalidGraphError(f"two nodes are called `{full}`")
-            shapes[full] = node.shape
+        if region.name in regions or region.name == graph.input.name:
+            raise InvalidGraphError(f"two regions are called `{region.name}`")
+        regions[region.name] = region
     for key, name in graph.outputs.items():
-        if name not in shapes:
+        if _shape(name, graph, regions) is None:
             raise InvalidGraphError(f"output `{key}` is `{name}`, which does not exist")
     return graph
+
+
+def _shape(name: str, graph: Graph, regions: Mapping[str, Region]) -> Shape | None:
+    """The shape of a value under its full name: a group, a region in it, then the name inside."""
+    if name == graph.input.name:
+        return graph.input.shape
+    group, _, rest = name.partition(".")
+    index, _, local = rest.partition(".")
+    region = regions.get(f"{group}.{index}")
+    return region.fragment.shapes.get(local) if region else None
 
 
 def _verify_value(node: Node, seen: dict[str, Node]) -> None:

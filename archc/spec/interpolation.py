@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from archc.spec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
@@ -28,15 +28,12 @@ def leaves(tree: Tree, path: Path = ()) -> list[tuple[Path, Scalar]]:
     return found
 
 
-def resolve(tree: Map, defaults: Mapping[str, object]) -> Map:
-    """The tree with every interpolation replaced by its value; `defaults` stand in for top-level keys not given.
+def resolve(tree: Map, pending: Sequence[tuple[Path, Scalar]], defaults: Mapping[str, object]) -> Map:
+    """The tree with its interpolations (`pending`, its `leaves`) replaced by their values; `defaults` stand in for top-level keys not given.
 
     Raises:
         SpecError: listing every interpolation that names nothing, or itself, or that expands without bound.
     """
-    pending = leaves(tree)
-    if not pending:
-        return tree
     resolved: Tree = tree
     problems: list[Diagnostic] = []
     config: Any = None

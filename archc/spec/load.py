@@ -109,6 +109,7 @@ class _Checked:
     tree: Map
     blocks: BlockRegistry
     rows: dict[tuple[str, int, int], tuple[Tree, Row]] = field(default_factory=dict)
+    interpolated: list[tuple[TreePath, Scalar]] | None = None
     resolved: Map | None = None
 
     def span(self, path: TreePath) -> Span | None:
@@ -121,16 +122,19 @@ class _Checked:
             path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
             parsed.append(_PythonOverride(key, "change", path, (value,)))
         tree = overrides.apply(self.tree, parsed, _KEYS)
-        if any(not isinstance(value, str | int | float) for value in changes.values()):
-            tree, problems = normalise(tree, defaults=False)
-        else:
-            problems = []
+        if all(isinstance(value, int | float) and "." not in key for key, value in changes.items()):
+            # Plain settings: no new rows to read, and the same interpolations as before.
+            kept = [(path, leaf) for path, leaf in self.interpolated or [] if path[0] not in changes]
+            return _Checked(tree, self.blocks, self.rows, kept).build([])
+        tree, problems = normalise(tree, defaults=False)
         return _Checked(tree, self.blocks, dict(self.rows)).build(problems)
 
     def build(self, problems: list[Diagnostic]) -> Spec:
         """Resolve interpolations and validate; all problems of both are reported together."""
         try:
-            self.resolved = interpolation.resolve(self.tree, _defaults())
+            if self.interpolated is None:
+                self.interpolated = interpolation.leaves(self.tree)
+            self.resolved = interpolation.resolve(self.tree, self.interpolated, _defaults())
         except SpecError as error:
             raise SpecError([*problems, *error.diagnostics]) from None
         found: list[Diagnostic] = list(problems)
