@@ -166,7 +166,7 @@ def _apply(tree: Tree, override: Override, known: frozenset[str]) -> Tree:
     key, current = path[-1], find(tree, path)
     if override.action == "add" and current is not None:
         raise fail(
-            "override-exists",
+            "override-conflict",
             f"`{dotted(path)}` exists already",
             override.key_span,
             help=f"write `{override.text[1:]}` to change it",
@@ -238,7 +238,7 @@ def _delete(tree: Tree, override: Override, parent: Tree) -> Tree:
         raise _missing(override, parent, path[:-1], key)
     if "=" in override.text and getattr(current, "value", None) != wanted:
         raise fail(
-            "override-exists",
+            "override-conflict",
             f"`{dotted(path)}` is not {_literal(wanted)}, so it was not deleted",
             override.value_span,
             help=f"write `~{dotted(path)}` to delete it whatever it is",
