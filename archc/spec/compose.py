@@ -31,9 +31,10 @@ def compose(path: Path, name: str | None = None) -> Map:
 
     result: Tree | None = None
     for part, package in merge_order(path, tree):
+        packaged: Tree = part
         for key in reversed(package):
-            part = Map({key: part}, part.span)
-        result = part if result is None else merge(result, part)
+            packaged = Map({key: packaged}, part.span)
+        result = packaged if result is None else merge(result, packaged)
     assert isinstance(result, Map)
     return result
 

@@ -29,7 +29,9 @@ def leaves(tree: Tree, path: Path = ()) -> list[tuple[Path, Scalar]]:
 
 
 def resolve(tree: Map, pending: Sequence[tuple[Path, Scalar]], defaults: Mapping[str, object]) -> Map:
-    """The tree with its interpolations (`pending`, its `leaves`) replaced by their values; `defaults` stand in for top-level keys not given.
+    """The tree with its interpolations (`pending`, its `leaves`) replaced by their values.
+
+    `defaults` stand in for top-level keys that are not given.
 
     Raises:
         SpecError: listing every interpolation that names nothing, or itself, or that expands without bound.

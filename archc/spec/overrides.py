@@ -36,15 +36,18 @@ class Override:
 
     @property
     def source(self) -> Source:
+        """The override as a text that diagnostics point into."""
         return Source(f"override `{self.text}`", self.text, "override")
 
     @property
     def key_span(self) -> Span:
+        """Where its key stands."""
         start = len(_PREFIX[self.action])
         return Span(self.source, 1, start + 1, max(1, len(self.text[start:].partition("=")[0])))
 
     @property
     def value_span(self) -> Span:
+        """Where its value stands; the key, if it has none."""
         key, equals, value = self.text.partition("=")
         return Span(self.source, 1, len(key) + 2, max(1, len(value))) if equals else self.key_span
 

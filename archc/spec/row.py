@@ -38,7 +38,7 @@ class Row(Settings):
         return self._at
 
     def placed(self, stage: str, index: int) -> Row:
-        """This row, marked as written there. Only the loader calls it, on rows nobody else has seen."""
+        """The row itself, marked as written there. Only the loader calls it, on rows nobody else has seen."""
         self._at = stage, index
         return self
 

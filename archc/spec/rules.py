@@ -32,7 +32,8 @@ _TABLE = (
     _error(
         "file-not-found",
         "there is no such file, and no bundled spec of that name",
-        "A spec is named by its path, or, for the specs that come with archc, by its bare name. `archc list` shows those.",
+        "A spec is named by its path, or, for the specs that come with archc, by its bare name. `archc list` shows "
+        "those.",
         "archc report mnv3_smal",
         2,
     ),
@@ -108,8 +109,8 @@ _TABLE = (
     _error(
         "too-large",
         "a spec, a sweep or a value larger than any network needs",
-        "Files, aliases, repeats, inheritance and sweeps have generous limits, so that a mistake ends in a message rather "
-        "than in a hang.",
+        "Files, aliases, repeats, inheritance and sweeps have generous limits, so that a mistake ends in a message "
+        "rather than in a hang.",
         "archc report mnv3_small 'width_mult=range(0.1,9,0.00001)'",
     ),
     # Keys and values
@@ -124,14 +125,15 @@ _TABLE = (
     _error(
         "missing-key",
         "a key that is needed",
-        "A block's row leaves out a column that has no default; or a spec has no `stages`; or a row names no `block` and "
-        "there is no `table.block` to fill it in.",
+        "A block's row leaves out a column that has no default; or a spec has no `stages`; or a row names no `block` "
+        "and there is no `table.block` to fill it in.",
         "stages: {c1: [{block: conv, kernel: 3}]}    # no `out`",
     ),
     _error(
         "invalid-value",
         "a value of the wrong kind, or out of range",
-        "The message says what is expected. `true` is not a number, `4.0` is not a whole number, and `nan` is not a value.",
+        "The message says what is expected. `true` is not a number, `4.0` is not a whole number, and `nan` is not a "
+        "value.",
         "width_mult: large",
     ),
     _error(
@@ -143,8 +145,8 @@ _TABLE = (
     _error(
         "interpolation",
         "a `${…}` that cannot be resolved",
-        "It names nothing, or itself by way of others, or expands without bound. A spec's references are fixed: they are "
-        "not computed from other values.",
+        "It names nothing, or itself by way of others, or expands without bound. A spec's references are fixed: they "
+        "are not computed from other values.",
         'dropout: "${dropuot}"',
     ),
     # Tables and rows
@@ -198,9 +200,9 @@ _TABLE = (
     _error(
         "override-syntax",
         "an override that cannot be read",
-        "Overrides follow Hydra's grammar: `key=value`, `+key=value` adds, `++key=value` adds or changes, `~key` deletes. "
-        "A sweep such as `key=1,2` gives several specs, so it fits only where several are wanted. Quote values that hold "
-        "commas, brackets or spaces, and mind that the shell removes one layer of quotes.",
+        "Overrides follow Hydra's grammar: `key=value`, `+key=value` adds, `++key=value` adds or changes, `~key` "
+        "deletes. A sweep such as `key=1,2` gives several specs, so it fits only where several are wanted. Quote "
+        "values that hold commas, brackets or spaces, and mind that the shell removes one layer of quotes.",
         "archc report mnv3_small width_mult",
         2,
     ),
@@ -215,8 +217,8 @@ _TABLE = (
     _error(
         "unknown-reference",
         "a reference to a stage, row or part that does not exist",
-        "`from`, `to`, `outputs` and `tail` name `input`, a stage (`c3`), a row of it counted from 0 (`c5.0`), or a part of "
-        "a row (`c5.0.expand`).",
+        "`from`, `to`, `outputs` and `tail` name `input`, a stage (`c3`), a row of it counted from 0 (`c5.0`), or a "
+        "part of a row (`c5.0.expand`).",
         "outputs: [c3, c9]",
     ),
     _error(
@@ -241,15 +243,15 @@ _TABLE = (
     _error(
         "cannot-dilate",
         "a stride that dilation cannot replace",
-        "`dilated` and `output_stride` turn late strides into dilation. This row has such a stride, but its block has no "
-        "`dilation` column.",
+        "`dilated` and `output_stride` turn late strides into dilation. This row has such a stride, but its block has "
+        "no `dilation` column.",
         "output_stride: 1    # with a strided `pool`",
     ),
     _error(
         "shape",
         "a row that cannot take its input",
-        "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum of "
-        "different shapes, an image where a vector is needed.",
+        "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
+        " of different shapes, an image where a vector is needed.",
         "archc report mobilevit_s stages.c3.1.heads=7",
     ),
     # Warnings

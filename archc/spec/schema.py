@@ -51,9 +51,11 @@ STAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 class Origin(Protocol):
     """Where a spec's values came from, and how to make another spec from it (`archc.spec.load`)."""
 
-    def span(self, path: Path) -> Span | None: ...
+    def span(self, path: Path) -> Span | None:
+        """Where the value at a path was written."""
 
-    def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec: ...
+    def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
+        """Another spec from the same text, with these dotted keys changed."""
 
 
 def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:

@@ -104,7 +104,10 @@ class Input(Settings):
 
 
 class Norm(Settings):
-    """Normalisation after convolutions. `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it)."""
+    """Normalisation after convolutions.
+
+    `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it).
+    """
 
     kind: Literal["batch", "none"] = "batch"
     eps: Epsilon = 1e-5
@@ -175,7 +178,10 @@ class Init(Settings):
 
 
 class DropPath(Settings):
-    """Stochastic depth (Huang et al. 2016): `linear` grows from 0 at the first block; `constant` is the same everywhere."""
+    """Stochastic depth (Huang et al. 2016).
+
+    `linear` grows from 0 at the first block; `constant` is the same everywhere.
+    """
 
     rate: Probability = 0.0
     schedule: Literal["linear", "constant"] = "linear"

@@ -17,26 +17,34 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True, slots=True)
 class Scalar:
+    """One value."""
+
     value: object
     span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class Seq:
+    """A list."""
+
     items: tuple[Tree, ...]
     span: Span
 
 
 @dataclass(frozen=True, slots=True)
 class Map:
+    """A mapping; `keys` are the spans of the keys that have a text of their own."""
+
     items: Mapping[str, Tree]
     span: Span
     keys: Mapping[str, Span] = field(default_factory=dict)
 
     def key_span(self, key: str) -> Span:
+        """Where a key stands, or else the mapping."""
         return self.keys.get(key, self.span)
 
     def with_item(self, key: str, value: Tree, key_span: Span | None = None) -> Map:
+        """A copy in which `key` is `value`."""
         return replace(
             self,
             items={**self.items, key: value},
@@ -44,18 +52,23 @@ class Map:
         )
 
     def without(self, key: str) -> Map:
+        """A copy without `key`."""
         return replace(self, items={k: v for k, v in self.items.items() if k != key})
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A row written as a list, and the changes a child file makes to it by column name; reading the table joins them."""
+    """A row written as a list, and the changes that a child file makes to it by column name.
+
+    Reading the table joins them.
+    """
 
     row: Tree
     changes: Map
 
     @property
     def span(self) -> Span:
+        """Where the changes stand."""
         return self.changes.span
 
 
