@@ -14,8 +14,9 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, load, lower, report, sweep
+    from archc.api import build, load, report, sweep
     from archc.blocks import REGISTRY, Block, Net
+    from archc.blocks.lower import lower
     from archc.ir.graph import Graph
     from archc.reporting.model import Report
     from archc.spec.diagnostics import Diagnostic, SpecError, SpecWarning

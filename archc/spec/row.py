@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, Any, ClassVar, TypeVar
+from typing import Annotated, ClassVar, TypeVar
 
 from pydantic import Field, PrivateAttr
 
@@ -51,10 +51,6 @@ class Row(Settings):
     def reference_fields(cls) -> tuple[str, ...]:
         """The fields that name further inputs, beside `from`."""
         return tuple(name for name, _ in _fields_with(cls, ReferenceRole))
-
-    def dump(self, *, full: bool = False) -> dict[str, Any]:
-        """The row as a YAML-ready mapping; only what was written, or `full`."""
-        return self.model_dump(by_alias=True, exclude_unset=not full, exclude_none=True)
 
 
 @cache

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
@@ -32,7 +33,7 @@ class Ratio:
     value: float
 
     def __str__(self) -> str:
-        return f"{self.value!r}x".replace(".0x", "x")
+        return f"{Decimal(repr(self.value)):f}x".replace(".0x", "x")
 
 
 Count = int | Ratio

@@ -19,6 +19,7 @@ from archc.spec.tree import Map, Scalar, Seq, Tree
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
 MAX_DEPTH = 40
+MAX_DIGITS = 40
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 _INT = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+")
@@ -83,6 +84,15 @@ def read_text(source: Source) -> Tree:
     if builder.problems:
         raise SpecError(builder.problems)
     return tree
+
+
+def plain_scalar(text: str) -> object:
+    """What an unquoted word of at most `MAX_DIGITS` characters, or any text that is no number, means."""
+    if text in _WORDS:
+        return _WORDS[text]
+    if _INT.fullmatch(text):
+        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
+    return float(text) if _FLOAT.fullmatch(text) else text
 
 
 class _Builder:
@@ -203,11 +213,7 @@ class _Builder:
         text = event.value
         if event.style:  # quoted or a block scalar; plain is None, or "" from the C parser
             return text
-        if text in _WORDS:
-            return _WORDS[text]
-        if _INT.fullmatch(text):
-            if len(text) > 40:
-                self._problem("invalid-value", f"a number of {len(text)} digits", span)
-                return 0
-            return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
-        return float(text) if _FLOAT.fullmatch(text) else text
+        if len(text) > MAX_DIGITS and _INT.fullmatch(text):
+            self._problem("invalid-value", f"a number of {len(text)} digits", span)
+            return 0
+        return plain_scalar(text)
