@@ -52,6 +52,10 @@ class Linear(Block):
     act: Activation = "none"
     bias: bool = True
 
+    @classmethod
+    def label(cls) -> str:
+        return "LinearAct"
+
     def lower(self, net: Net, *inputs: Node) -> Node:
         (x,) = inputs
         out = net.count(self.out, channels(x))

@@ -1,0 +1,1 @@
+"""Backends: a graph made runnable by a library. One package per library; they never import each other."""

@@ -1,0 +1,90 @@
+"""Graph to `nn.Module`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+from archc.backends.torch.emit import (
+    Scope,
+    attribute,
+    forward_source,
+    is_sequential,
+    module_names,
+    scope_tree,
+    single_users,
+)
+from archc.backends.torch.initialise import initialise
+from archc.backends.torch.layers import Factory, layer
+from archc.backends.torch.module import module_class
+from archc.ir import ops
+from archc.ir.graph import Graph, Node
+from archc.ir.ops import Shape
+
+# Operations whose gradient does not need their own output, so that an activation may overwrite it.
+_OVERWRITABLE = (ops.Conv, ops.Linear, ops.BatchNorm, ops.Add)
+
+
+def build(
+    graph: Graph,
+    *,
+    device: torch.device | str | None = None,
+    dtype: torch.dtype | None = None,
+    seed: int | None = None,
+) -> nn.Module:
+    """Build a module, in training mode; its parameters are named as the graph's operations.
+
+    Weights are drawn on the CPU and then moved, so that a seed gives the same ones for every device.
+    """
+    module = _Assembler(graph, {"device": "meta", "dtype": dtype}).root()
+    if device is not None and torch.device(device).type == "meta":
+        return module
+    module = module.to_empty(device="cpu")
+    initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
+    return module if device is None else module.to(device)
+
+
+def module_path(name: str) -> str:
+    """Where the module of an operation lives: its name, as attributes can spell it."""
+    return ".".join(attribute(part) for part in name.split("."))
+
+
+def class_name(name: str) -> str:
+    """`mobilenet_v3_small` as a class is called: `MobilenetV3Small`."""
+    words = [word for word in re.split(r"[^A-Za-z0-9]+", name) if word]
+    joined = "".join(word[0].upper() + word[1:] for word in words)
+    return joined if joined[:1].isalpha() else f"Net{joined}"
+
+
+class _Assembler:
+    def __init__(self, graph: Graph, factory: Factory) -> None:
+        self.graph = graph
+        self.factory = factory
+        self.shapes = graph.shapes()
+        self.ops = {node.name: node.op for node in graph.nodes}
+        self.single = single_users(graph)
+
+    def root(self) -> nn.Module:
+        scope = scope_tree(self.graph, class_name(self.graph.name))
+        returns = None if self.graph.single else self.graph.outputs
+        return self._fill((scope.label, False, forward_source(scope, returns)), scope)
+
+    def _module(self, scope: Scope) -> nn.Module:
+        chain = is_sequential(scope)
+        indexed = all(name.isdecimal() for name in scope.items)
+        return self._fill((scope.label, chain or indexed, "" if chain else forward_source(scope)), scope)
+
+    def _fill(self, recipe: tuple[str, bool, str], scope: Scope) -> nn.Module:
+        module = module_class(recipe)()
+        for name, item in module_names(scope.items):
+            module.add_module(name, self._module(item) if isinstance(item, Scope) else self._layer(item))
+        return module
+
+    def _layer(self, node: Node) -> nn.Module:
+        inputs: Sequence[Shape] = [self.shapes[name] for name in node.inputs]
+        source = node.inputs[0]
+        inplace = source in self.single and isinstance(self.ops[source], _OVERWRITABLE)
+        return layer(node.op, inputs, self.factory, inplace=inplace and isinstance(node.op, ops.Activation))
