@@ -13,7 +13,9 @@ from archc.spec.settings import Norm
 from archc.spec.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
 
 Groups = Positive | Literal["depthwise"]
-OwnNorm = Annotated[Norm | None, BeforeValidator(parse_norm)]
+OwnNorm = Annotated[
+    Norm | None, BeforeValidator(parse_norm, json_schema_input_type=Literal["batch", "none"] | Norm | None)
+]
 
 
 class Conv(Block):

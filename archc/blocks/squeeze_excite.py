@@ -16,7 +16,9 @@ def _parse_squeeze(value: Any) -> Any:
     return {"ratio": value} if isinstance(value, int | float) and not isinstance(value, bool) else value
 
 
-SqueezeColumn = Annotated[bool | Squeeze, BeforeValidator(_parse_squeeze)]
+SqueezeColumn = Annotated[
+    bool | Squeeze, BeforeValidator(_parse_squeeze, json_schema_input_type=bool | float | Squeeze)
+]
 """`true` for the spec's `squeeze`, a number for another ratio, a mapping for other differences."""
 
 

@@ -98,7 +98,9 @@ class Spec(Settings):
     as `after_strided`, but never a transformer block (ml-cvnets, transformers)."""
     dropout: Probability = 0.0
     """The rate of `dropout` rows that state none."""
-    drop_path: Annotated[DropPath, BeforeValidator(parse_drop_path)] = DropPath()
+    drop_path: Annotated[DropPath, BeforeValidator(parse_drop_path, json_schema_input_type=Probability | DropPath)] = (
+        DropPath()
+    )
     """Stochastic depth of residual rows: a rate, or `{rate, schedule}`."""
 
     act: Activation = "relu"
