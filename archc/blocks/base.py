@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
+from archc.ir import ops
 from archc.ir.graph import Builder, Node
-from archc.ir.ops import Image
 from archc.spec.row import Row
 from archc.spec.schema import Spec
 from archc.spec.settings import Norm, count_of
@@ -69,9 +69,14 @@ def channels(node: Node) -> int:
     return node.shape.channels
 
 
-def image(node: Node) -> Image | None:
+def image(node: Node) -> ops.Image | None:
     """The output's shape if it is an image."""
-    return node.shape if isinstance(node.shape, Image) else None
+    return node.shape if isinstance(node.shape, ops.Image) else None
+
+
+def activate(net: Net, x: Node, act: str, name: str = "act") -> Node:
+    """Add an activation, unless it is `none`."""
+    return x if act == "none" else net.add(name, ops.Activation(act), x)
 
 
 def parse_norm(value: Any) -> Any:

@@ -6,8 +6,8 @@ from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from archc.blocks.base import Block, Net, channels
-from archc.blocks.conv import Groups, OwnNorm, activate, conv_norm_act
+from archc.blocks.base import Block, Net, activate, channels
+from archc.blocks.conv import Groups, OwnNorm, conv_norm_act
 from archc.blocks.squeeze_excite import SqueezeColumn, squeeze_excite
 from archc.ir import ops
 from archc.ir.graph import Node

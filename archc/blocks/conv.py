@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from archc.blocks.base import Block, Net, channels, parse_norm
+from archc.blocks.base import Block, Net, activate, channels, parse_norm
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.spec.settings import Norm
@@ -92,8 +92,3 @@ def conv_norm_act(
     if norm.kind == "batch":
         y = net.add("norm", ops.BatchNorm(norm.eps, norm.momentum, norm_scale), y)
     return activate(net, y, act)
-
-
-def activate(net: Net, x: Node, act: str) -> Node:
-    """Add an activation, unless it is `none`."""
-    return x if act == "none" else net.add("act", ops.Activation(act), x)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from archc.blocks.base import Block, Net, channels
+from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
@@ -85,7 +85,7 @@ class MobileVit(Block):
         y = net.add("norm2", ops.LayerNorm(self.layer_norm_eps), x)
         with net.scope("mlp", "Mlp"):
             y = net.add("fc1", ops.Linear(net.count(self.ffn, width)), y)
-            y = net.add("act", ops.Activation(net.act(self.act)), y)
+            y = activate(net, y, net.act(self.act))
             y = _dropout(net, "dropout1", self.ffn_dropout, y)
             y = net.add("fc2", ops.Linear(width), y)
             y = _dropout(net, "dropout2", self.dropout, y)

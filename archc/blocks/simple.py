@@ -6,8 +6,7 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import model_validator
 
-from archc.blocks.base import Block, Net, channels, image
-from archc.blocks.conv import activate
+from archc.blocks.base import Block, Net, activate, channels, image
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.spec.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride, reject

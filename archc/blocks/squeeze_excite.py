@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator
 
-from archc.blocks.base import Net, channels
+from archc.blocks.base import Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.spec.settings import Squeeze, squeeze_width
@@ -32,9 +32,7 @@ def squeeze_excite(net: Net, name: str, x: Node, own: bool | Squeeze, block_inpu
     with net.scope(name, "SqueezeExcite"):
         y = net.add("pool", ops.GlobalPool(), x)
         y = net.add("reduce", ops.Conv(width, bias=True), y)
-        if squeeze.act != "none":
-            y = net.add("act", ops.Activation(squeeze.act), y)
+        y = activate(net, y, squeeze.act)
         y = net.add("expand", ops.Conv(channels(x), bias=True), y)
-        if squeeze.gate != "none":
-            y = net.add("gate", ops.Activation(squeeze.gate), y)
+        y = activate(net, y, squeeze.gate, "gate")
         return net.add("scale", ops.Gate(), x, y)
