@@ -11,7 +11,7 @@ from archc.analysis.receptive_field import Field, fields
 from archc.ir.graph import Graph
 from archc.ir.ops import Shape
 
-CONVENTION = "archc (multiply-accumulates of convolutions, linears and matrix products; half of torch's FlopCounterMode)"
+CONVENTION = "archc (multiply-accumulates of convolutions, linears, matrix products; half of torch's FlopCounterMode)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +27,10 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A stage, or a row of one: what it contains adds up to this. `output` and `field` are those of its last operation."""
+    """A stage, or a row of one: what it contains adds up to this.
+
+    `blocks` has one label per row; `output` and `field` are those of the last operation.
+    """
 
     name: str
     blocks: tuple[str, ...]
@@ -100,34 +103,34 @@ class Report:
     @cached_property
     def outputs(self) -> tuple[Part, ...]:
         """What the network returns: for each output its channels, size and stride; nothing is priced twice here."""
-        shapes = self.graph.shapes()
         return tuple(
-            Part(key, (), 0, 0, shapes[name], self.fields[name]) for key, name in self.graph.outputs.items()
+            Part(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self.graph.outputs.items()
         )
 
+    @cached_property
+    def _shapes(self) -> dict[str, Shape]:
+        return self.graph.shapes()
+
     def _parts(self, depth: int) -> tuple[Part, ...]:
-        cost = {layer.name: layer for layer in self.layers}
         parts: dict[str, Part] = {}
-        for node in self.graph.nodes[1:]:
-            path = node.name.split(".")
-            name = ".".join(path[:depth])
-            layer = cost.get(node.name)
+        for region in self.graph.regions:
+            name = ".".join(region.name.split(".")[:depth])
+            nodes, cost = region.fragment.nodes, region.fragment.total
             before = parts.get(name)
-            label = self.graph.scopes.get(".".join(path[:2]), type(node.op).__name__)
-            blocks = before.blocks if before else ()
+            last = region.full(nodes[-1].name) if nodes else region.inputs[0]
             parts[name] = Part(
                 name,
-                blocks if label in blocks else (*blocks, label),
-                (before.params if before else 0) + (layer.params if layer else 0),
-                (before.macs if before else 0) + (layer.macs if layer else 0),
-                node.shape,
-                self.fields[node.name],
+                (*(before.blocks if before else ()), region.label),
+                cost.params + (before.params if before else 0),
+                cost.macs + (before.macs if before else 0),
+                self._shapes[last],
+                self.fields[last],
             )
         return tuple(parts.values())
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `name`, `input`, `params`, `macs` and `layers` are a stable interface (DESIGN section 6)."""
-        field = self.fields[next(reversed(self.graph.outputs.values()))]
+        field = self.fields[list(self.graph.outputs.values())[-1]]
         return {
             "name": self.name,
             "input": list(self.input),
@@ -136,8 +139,6 @@ class Report:
             "convention": self.convention,
             "peak_activation_bytes": self.peak_activation_bytes,
             "receptive_field": [field.height, field.width],
-            "outputs": {
-                part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs
-            },
+            "outputs": {part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs},
             "layers": [{**asdict(layer), "output": list(layer.output)} for layer in self.layers],
         }

@@ -1,0 +1,32 @@
+"""The command line. Every command has its own file, and imports what is heavy only when it runs."""
+
+from __future__ import annotations
+
+import click
+
+import archc
+from archc.cli.build import build
+from archc.cli.check import check
+from archc.cli.diff import diff
+from archc.cli.explain import explain
+from archc.cli.group import Commands
+from archc.cli.list import list_
+from archc.cli.report import report
+from archc.cli.schema import schema
+from archc.cli.show import show
+
+HELP = """Compile the block tables of efficient-vision papers: check them, price them, build them.
+
+A SPEC is a YAML file or the name of a bundled spec (`archc list`). Settings are changed on the command line in
+Hydra's grammar: width_mult=0.75, stages.c4.0.out=48, +vars.x=1, ~stages.c5.
+
+\b
+Exit codes:  0  fine
+             1  the spec is wrong
+             2  the command line is wrong"""
+
+main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
+main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
+
+for command in (report, build, check, show, diff, list_, explain, schema):
+    main.add_command(command)

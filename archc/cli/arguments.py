@@ -1,0 +1,62 @@
+"""What commands have in common on the command line: specs and overrides, in any order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar
+
+import click
+
+_Command = TypeVar("_Command", bound=Callable[..., Any])
+
+
+class Request(NamedTuple):
+    """The positional arguments of a command, sorted."""
+
+    specs: tuple[str, ...]
+    overrides: tuple[str, ...]
+
+    @property
+    def spec(self) -> str:
+        """The first spec."""
+        return self.specs[0]
+
+
+def split(arguments: Sequence[str]) -> Request:
+    """Tell specs and overrides apart: an override has a `=`, or starts with `+` or `~`, and is no file."""
+    overrides = tuple(argument for argument in arguments if _is_override(argument))
+    return Request(tuple(argument for argument in arguments if not _is_override(argument)), overrides)
+
+
+def _is_override(argument: str) -> bool:
+    looks = "=" in argument or argument.startswith(("+", "~"))
+    return looks and not (argument.endswith((".yaml", ".yml")) and Path(argument).is_file())
+
+
+def request(fewest: int = 1, most: int | None = 1) -> Callable[[_Command], _Command]:
+    """The decorator that gives a command its `request`: so many specs, and any overrides."""
+    metavar = "SPEC" if most == 1 else "SPEC..." if most is None else "SPEC [SPEC]"
+
+    def parse(context: click.Context, _: click.Parameter, arguments: tuple[str, ...]) -> Request:
+        found = split(arguments)
+        if len(found.specs) < fewest:
+            raise click.UsageError("Name a spec: a YAML file, or one of those that `archc list` shows.", context)
+        if most is not None and len(found.specs) > most:
+            surplus = found.specs[most]
+            known = "an override is written KEY=VALUE" if not Path(surplus).exists() else "one command, one spec"
+            raise click.UsageError(f"`{surplus}` is one spec too many; {known}.", context)
+        return found
+
+    return click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and only JSON.")
+"""The decorator for `--json`."""
+
+counter = click.option(
+    "--counter",
+    type=click.Choice(["fvcore", "torch"]),
+    help="Build the network, count it with this tool too, and explain every difference. Needs torch.",
+)
+"""The decorator for `--counter`."""

@@ -1,0 +1,128 @@
+"""`archc build`."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from archc.cli import arguments
+from archc.cli.arguments import Request
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archc.reporting.model import Report
+    from archc.spec.schema import Spec
+
+FILES = ("spec.yaml", "report.json", "model.safetensors")
+
+
+@click.command(short_help="Build the PyTorch module and verify its report.")
+@arguments.request()
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(file_okay=False, path_type=Path),
+    help=f"Write {', '.join(FILES)} into this directory.",
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the weights.")
+@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@arguments.counter
+def build(request: Request, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
+    """Build the PyTorch module, print the report, and check one against the other."""
+    import archc
+    from archc.cli.counting import count, require
+    from archc.cli.loading import load
+    from archc.cli.output import out
+    from archc.reporting.report import print_report
+
+    if output is not None and not force:
+        _refuse_existing(output)
+    spec = load(request.spec, request.overrides)
+    report = archc.report(spec)
+    require("torch", "torch")
+    model = archc.build(report.graph, seed=seed)
+    console = out()
+    print_report(console, report, request.overrides)
+    if counter:
+        from archc.reporting.comparison import print_comparison
+
+        console.print()
+        print_comparison(console, count(counter, report))
+    console.print()
+    if not _verify(console, report, model):
+        return 1
+    if output is not None:
+        _write(output, spec, report, model)
+        console.print(f"wrote {', '.join(str(output / name) for name in FILES)}")
+    return 0
+
+
+def _verify(console: Console, report: Report, model: Any) -> bool:
+    """Compare what was computed with what was built; the numbers are shown either way."""
+    from archc.cli.counting import meta_flops
+    from archc.cli.output import err
+    from archc.reporting.console import line
+    from archc.reporting.numbers import count
+
+    params = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
+    flops = sum(meta_flops(report).values())
+    if params == report.params and flops == 2 * report.macs:
+        numbers = f"{count(params)} parameters and {count(report.macs)} MACs"
+        console.print(line(("verified", "bold green"), f": the module has {numbers}, counted by torch"))
+        return True
+    wrong = err()
+    wrong.print(line(("error", "bold red"), (": the module is not what was computed; this is a bug in archc", "bold")))
+    wrong.print(f"  parameters: computed {count(report.params)}, the module has {count(params)}")
+    wrong.print(f"  FLOPs:      computed {count(2 * report.macs)} (2 × MACs), torch counts {count(flops)}")
+    return False
+
+
+def _refuse_existing(directory: Path) -> None:
+    existing = [str(directory / name) for name in FILES if (directory / name).exists()]
+    if existing:
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise click.UsageError(f"{', '.join(existing)} {verb} already; `--force` overwrites. Nothing was written.")
+
+
+def _write(directory: Path, spec: Spec, report: Report, model: Any) -> None:
+    """Write everything beside the directory first, and move it in place only once all of it is there."""
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.resolve().parent))
+    try:
+        _write_files(staging, spec, report, model)
+        if directory.is_dir():
+            for name in FILES:
+                os.replace(staging / name, directory / name)
+        else:
+            staging.chmod(0o777 & ~_umask())  # mkdtemp's own mode is for secrets
+            os.replace(staging, directory)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def _write_files(directory: Path, spec: Spec, report: Report, model: Any) -> None:
+    import archc
+    from archc.cli.counting import require
+    from archc.spec.dump import to_yaml
+
+    resolved = to_yaml(spec, full=True)
+    (directory / "spec.yaml").write_text(resolved, encoding="utf-8")
+    (directory / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    metadata = {"format": "pt", "archc_version": archc.__version__, "archc_spec": resolved}
+    save = require("safetensors.torch", "torch").save_file
+    weights = directory / "model.safetensors"
+    save(model.state_dict(), weights, metadata=metadata)
+    weights.chmod(0o666 & ~_umask())  # safetensors makes it readable for its owner only
+
+
+def _umask() -> int:
+    current = os.umask(0)
+    os.umask(current)
+    return current

@@ -1,0 +1,78 @@
+"""Other tools' counters, run on the compiled module."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from archc.reporting.comparison import Comparison
+    from archc.reporting.model import Report
+
+
+def count(counter: str, report: Report) -> Comparison:
+    """Count the reported network with `fvcore` or `torch`."""
+    return {"fvcore": _fvcore, "torch": _torch}[counter](report)
+
+
+def require(module: str, extra: str) -> Any:
+    """Import a module that comes with one of archc's extras.
+
+    Raises:
+        click.UsageError: it is not installed; the message says what to install.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if error.name != module.partition(".")[0]:
+            raise
+        raise click.UsageError(
+            f"this needs {error.name}, which is not installed: pip install 'archc[{extra}]'"
+        ) from None
+
+
+def meta_flops(report: Report) -> Mapping[str, int]:
+    """What torch's FlopCounterMode counts, by operator, on a module built on the meta device."""
+    torch = require("torch", "torch")
+    flop_counter = importlib.import_module("torch.utils.flop_counter")
+    model, image = _module_and_image(torch, report, "meta")
+    with flop_counter.FlopCounterMode(display=False) as mode, torch.no_grad():
+        model(image)
+    by_operator: Mapping[Any, int] = mode.get_flop_counts()["Global"]
+    return {str(operator).partition(".")[2]: flops for operator, flops in by_operator.items()}
+
+
+def _torch(report: Report) -> Comparison:
+    from archc.reporting.comparison import with_torch
+
+    return with_torch(report, meta_flops(report), _version("torch", "torch"))
+
+
+def _fvcore(report: Report) -> Comparison:
+    from archc.reporting.comparison import with_fvcore
+
+    torch, fvcore = require("torch", "torch"), require("fvcore.nn", "fvcore")
+    model, image = _module_and_image(torch, report, "cpu")  # fvcore's tracer cannot do without numbers
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the tracer's remarks on shapes in Python, which are constants here
+        analysis = fvcore.FlopCountAnalysis(model, image)
+        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+        counted = {name: int(number) for name, number in analysis.by_operator().items()}
+    return with_fvcore(report, counted, _version("fvcore", "fvcore"))
+
+
+def _version(module: str, extra: str) -> str:
+    """`2.6.0`, without what the build was made for."""
+    return str(require(module, extra).__version__).partition("+")[0]
+
+
+def _module_and_image(torch: Any, report: Report, device: str) -> tuple[Callable[..., Any], Any]:
+    import archc
+
+    return archc.build(report.graph, device=device).eval(), torch.zeros(1, *report.input, device=device)

@@ -1,0 +1,102 @@
+"""Specs and graphs for the commands: what is probably not meant goes to stderr, as diagnostics."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, NamedTuple
+
+from archc.cli.output import show_diagnostics
+
+if TYPE_CHECKING:
+    from archc.ir.graph import Graph
+    from archc.reporting.sweep import Variant
+    from archc.spec.diagnostics import Diagnostic
+    from archc.spec.overrides import Override
+    from archc.spec.schema import Spec
+
+
+class Outcome(NamedTuple):
+    """What one combination of overrides came to: a graph, or problems; warnings may come with either."""
+
+    chosen: Sequence[Override]
+    graph: Graph | None
+    problems: tuple[Diagnostic, ...]
+    warnings: tuple[Diagnostic, ...]
+
+
+def load(source: str, overrides: Sequence[str]) -> Spec:
+    """Load a spec and show its warnings.
+
+    Raises:
+        SpecError: as `archc.load`.
+    """
+    import archc
+
+    with _no_python_warnings():
+        spec = archc.load(source, overrides)
+    show_diagnostics(spec.warnings)
+    return spec
+
+
+def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
+    """Load and lower every spec that swept overrides stand for; one that fails does not hide the others.
+
+    Raises:
+        SpecError: the file or an override cannot be read, so that there is nothing to vary.
+    """
+    from archc.blocks import REGISTRY
+    from archc.blocks.lower import lower
+    from archc.spec.diagnostics import SpecError
+    from archc.spec.load import Document
+    from archc.spec.overrides import parse, sweep
+
+    document = Document.open(source, REGISTRY)
+    for chosen in sweep(parse(overrides)):
+        found: tuple[Diagnostic, ...] = ()
+        try:
+            with _no_python_warnings():
+                spec = document.spec(chosen)
+            found = spec.warnings
+            yield Outcome(chosen, lower(spec), (), found)
+        except SpecError as error:
+            yield Outcome(chosen, None, error.diagnostics, found)
+
+
+def variants(source: str, overrides: Sequence[str]) -> list[Variant]:
+    """Every combination with its report; warnings and problems are shown, each once."""
+    from archc.reporting.model import Report
+    from archc.reporting.sweep import Variant
+    from archc.spec.overrides import parse
+    from archc.spec.tree import dotted
+
+    swept = [number for number, override in enumerate(parse(overrides)) if override.swept]
+    found: list[Variant] = []
+    shown: list[Diagnostic] = []
+    for outcome in outcomes(source, overrides):
+        values = {dotted(o.path): None if o.action == "delete" else o.values[0] for o in outcome.chosen}
+        keys = {dotted(o.path): o.text.partition("=")[2] for o in (outcome.chosen[number] for number in swept)}
+        report = Report(outcome.graph) if outcome.graph else None
+        found.append(Variant(values, keys, report, outcome.problems))
+        shown += [*outcome.warnings, *outcome.problems]
+    show_diagnostics(shown)
+    return found
+
+
+def is_sweep(overrides: Sequence[str]) -> bool:
+    """Whether the overrides stand for several specs."""
+    if not any(mark in text for text in overrides for mark in ",("):
+        return False
+    from archc.spec.overrides import parse
+
+    return any(override.swept for override in parse(overrides))
+
+
+@contextmanager
+def _no_python_warnings() -> Iterator[None]:
+    from archc.spec.diagnostics import SpecWarning
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpecWarning)
+        yield

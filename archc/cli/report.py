@@ -1,0 +1,67 @@
+"""`archc report`."""
+
+from __future__ import annotations
+
+import click
+
+from archc.cli import arguments
+from archc.cli.arguments import Request
+
+
+@click.command(short_help="Price a network without building it.")
+@arguments.request()
+@arguments.as_json
+@click.option("--layers", is_flag=True, help="One line per operation instead of one per stage.")
+@arguments.counter
+def report(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
+    """Price a network without building it: shapes, parameters, MACs, memory.
+
+    Several values for a key, as in width_mult=0.5,0.75,1.0 or width_mult=range(1,4), compare every combination in
+    one table.
+    """
+    from archc.cli.loading import is_sweep
+
+    if is_sweep(request.overrides):
+        if counter or layers:
+            raise click.UsageError(f"`--{'counter' if counter else 'layers'}` takes one network, not a sweep.")
+        return _sweep(request, as_json)
+    return _single(request, as_json, layers, counter)
+
+
+def _single(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
+    import archc
+    from archc.cli.loading import load
+    from archc.cli.output import out, print_json
+
+    priced = archc.report(load(request.spec, request.overrides))
+    compared = None
+    if counter:
+        from archc.cli.counting import count
+
+        compared = count(counter, priced)
+    if as_json:
+        print_json(priced.to_dict() | ({"counter": compared.to_dict()} if compared else {}))
+        return 0
+    from archc.reporting.report import print_report
+
+    console = out()
+    print_report(console, priced, request.overrides, layers=layers)
+    if compared:
+        from archc.reporting.comparison import print_comparison
+
+        console.print()
+        print_comparison(console, compared)
+    return 0
+
+
+def _sweep(request: Request, as_json: bool) -> int:
+    from archc.cli.loading import variants
+    from archc.cli.output import exit_code, out, print_json
+    from archc.reporting.sweep import print_sweep
+
+    found = variants(request.spec, request.overrides)
+    if as_json:
+        print_json([variant.to_dict() for variant in found])
+    else:
+        print_sweep(out(), found)
+    return 1 if exit_code([problem for variant in found for problem in variant.problems]) else 0

@@ -1,0 +1,86 @@
+"""A report as text: a table of stages or of operations, the totals, and what the numbers mean."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from itertools import groupby
+
+from rich.console import Console
+
+from archc.ir.ops import show
+from archc.reporting import numbers
+from archc.reporting.console import line
+from archc.reporting.model import Part, Report
+from archc.reporting.tables import Column, Table, facts, number
+
+
+def print_report(console: Console, report: Report, overrides: Sequence[str] = (), *, layers: bool = False) -> None:
+    """Print a report; with `layers`, one line per primitive operation that costs anything."""
+    console.print(line((report.name, "bold"), f"  {show(report.input)}", (f"  {' '.join(overrides)}".rstrip(), "cyan")))
+    console.print()
+    (_layers(report) if layers else _stages(report)).print(console)
+    console.print()
+    facts(console, _facts(report))
+
+
+def _stages(report: Report) -> Table:
+    columns = (
+        Column("stage", style="bold"),
+        Column("blocks"),
+        Column("output"),
+        number("stride"),
+        number("receptive field"),
+        number("params"),
+        number("%", "dim"),
+        number("MACs"),
+        number("%", "dim"),
+    )
+    table = Table(columns)
+    for part in report.stages:
+        where = (show(part.output), str(part.field.stride), numbers.field(part.field))
+        table.rows.append((part.name, _blocks(part.blocks), *where, *_costs(part.params, part.macs, report)))
+    table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report))
+    return table
+
+
+def _layers(report: Report) -> Table:
+    columns = (
+        Column("layer"),
+        Column("op"),
+        Column("output"),
+        number("params"),
+        number("%", "dim"),
+        number("MACs"),
+        number("%", "dim"),
+    )
+    table = Table(columns)
+    for layer in report.layers:
+        table.rows.append((layer.name, layer.op, show(layer.output), *_costs(layer.params, layer.macs, report)))
+    table.total = ("total", "", "", *_costs(report.params, report.macs, report))
+    return table
+
+
+def _costs(params: int, macs: int, of: Report) -> tuple[str, str, str, str]:
+    return numbers.count(params), numbers.share(params, of.params), numbers.count(macs), numbers.share(macs, of.macs)
+
+
+def _blocks(labels: Iterable[str]) -> str:
+    """`InvertedResidual ×3, ConvNormAct`."""
+    runs = ((label, len(list(run))) for label, run in groupby(labels))
+    return ", ".join(f"{label} ×{length}" if length > 1 else label for label, length in runs)
+
+
+def _facts(report: Report) -> list[tuple[str, str]]:
+    field = report.outputs[-1].field
+    seen = numbers.field(field)
+    return [
+        *(("output" if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
+        ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
+        ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32"),
+        ("MACs by", report.convention),
+    ]
+
+
+def _output(part: Part) -> str:
+    size = show(part.output)
+    return f"{part.name}: {size}" + (f", stride {part.field.stride}" if len(part.output) == 3 else "")

@@ -1,0 +1,65 @@
+"""A sweep as one table: a row for every combination of the swept values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from archc.reporting import numbers
+from archc.reporting.console import line
+from archc.reporting.model import Report
+from archc.reporting.tables import Column, Table, number
+from archc.spec.diagnostics import Diagnostic
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """One combination, with its report or with what is wrong with it.
+
+    `overrides` has the value of every override by its path; `swept`, of the swept ones, the value as it is written.
+    """
+
+    overrides: Mapping[str, object]
+    swept: Mapping[str, str]
+    report: Report | None = None
+    problems: tuple[Diagnostic, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the report's own keys and `overrides`, or `overrides` and `diagnostics`."""
+        if self.report is None:
+            return {"overrides": dict(self.overrides), "diagnostics": [d.to_dict() for d in self.problems]}
+        return {**self.report.to_dict(), "overrides": dict(self.overrides)}
+
+
+def print_sweep(console: Console, variants: Sequence[Variant]) -> None:
+    """Print the comparison; ratios are to the first combination that has a report."""
+    reports = [variant.report for variant in variants if variant.report]
+    if reports:
+        console.print(line((reports[0].name, "bold"), f"  {len(variants)} variants"))
+        console.print()
+    base = reports[0] if reports else None
+    columns = [Column(key, style="cyan") for key in variants[0].swept]
+    columns += [number("params"), number("", "dim"), number("MACs"), number("", "dim"), number("peak memory")]
+    failed = any(variant.problems for variant in variants)
+    table = Table([*columns, Column("")] if failed else columns)
+    table.rows = [_row(variant, base, failed) for variant in variants]
+    table.print(console)
+    if base:
+        console.print()
+        console.print(line(("MACs by ", "dim"), base.convention))
+
+
+def _row(variant: Variant, base: Report | None, failed: bool) -> list[str | Text]:
+    row: list[str | Text] = list(variant.swept.values())
+    report = variant.report
+    if report is None or base is None:
+        ids = dict.fromkeys(f"error[{problem.id}]" for problem in variant.problems)
+        return [*row, *[numbers.NOTHING, ""] * 2, numbers.NOTHING, Text(", ".join(ids), style="bold red")]
+    row += [numbers.count(report.params), numbers.ratio(report.params, base.params)]
+    row += [numbers.count(report.macs), numbers.ratio(report.macs, base.macs)]
+    row += [numbers.memory(report.peak_activation_bytes)]
+    return [*row, ""] if failed else row
