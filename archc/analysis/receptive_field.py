@@ -35,8 +35,8 @@ def _field(node: Node, found: dict[str, Field]) -> Field:
     stride = max(field.stride for field in inputs)
     if isinstance(node.op, Resize | Fold):
         stride = found[node.inputs[1]].stride  # back on the grid of what it was resized or folded to
-    height = _largest([field.height for field in inputs])
-    width = _largest([field.width for field in inputs])
+    height = widest([field.height for field in inputs])
+    width = widest([field.width for field in inputs])
     if node.op.sees_all:
         return Field(None, None, stride)
     if isinstance(node.op, Unfold | ResizeToMultiple) or (window := node.op.window) is None:
@@ -49,6 +49,7 @@ def _field(node: Node, found: dict[str, Field]) -> Field:
     )
 
 
-def _largest(sizes: list[int | None]) -> int | None:
+def widest(sizes: list[int | None]) -> int | None:
+    """The largest size, where None is larger than all."""
     known = [size for size in sizes if size is not None]
     return max(known) if len(known) == len(sizes) else None

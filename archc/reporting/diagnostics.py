@@ -117,9 +117,8 @@ def github(diagnostic: Diagnostic) -> Text:
         properties["endColumn"] = str(span.column + span.length)
     properties["title"] = f"archc {diagnostic.id}"
     where = f"{span}: " if span is not None and span.source.kind != "file" else ""
-    body = "\n".join(
-        part for part in (diagnostic.message, diagnostic.label, *diagnostic.notes, diagnostic.help) if part
-    )
+    lines = (diagnostic.message, diagnostic.label, *diagnostic.notes, diagnostic.help)
+    body = "\n".join(part for part in lines if part)
     shown = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     return Text(f"::{diagnostic.severity} {shown}::{_data(where + body)}")
 

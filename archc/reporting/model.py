@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from archc.analysis.memory import peak_activation_bytes
-from archc.analysis.receptive_field import Field, fields
+from archc.analysis.receptive_field import Field, fields, widest
 from archc.ir.graph import Graph
 from archc.ir.ops import Shape
 
@@ -107,6 +107,12 @@ class Report:
             Part(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self.graph.outputs.items()
         )
 
+    @property
+    def receptive_field(self) -> tuple[int | None, int | None]:
+        """Pixels high and wide that the output sees, the widest where there are several; None for the whole input."""
+        fields = [self.fields[name] for name in self.graph.outputs.values()]
+        return widest([field.height for field in fields]), widest([field.width for field in fields])
+
     @cached_property
     def _shapes(self) -> dict[str, Shape]:
         return self.graph.shapes()
@@ -130,7 +136,6 @@ class Report:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready; `name`, `input`, `params`, `macs` and `layers` are a stable interface (DESIGN section 6)."""
-        field = self.fields[list(self.graph.outputs.values())[-1]]
         return {
             "name": self.name,
             "input": list(self.input),
@@ -138,7 +143,7 @@ class Report:
             "macs": self.macs,
             "convention": self.convention,
             "peak_activation_bytes": self.peak_activation_bytes,
-            "receptive_field": [field.height, field.width],
+            "receptive_field": list(self.receptive_field),
             "outputs": {part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs},
             "layers": [{**asdict(layer), "output": list(layer.output)} for layer in self.layers],
         }

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from archc.analysis.receptive_field import Field
-
 NOTHING = "–"
 """Stands where there is no number."""
 
@@ -45,7 +43,7 @@ def memory(number: int) -> str:
     return f"{size:.2f} {_MEMORY[unit]}" if unit else f"{number} B"
 
 
-def field(seen: Field) -> str:
+def field(height: int | None, width: int | None) -> str:
     """A receptive field: `319`, `31×15` where it is not square, `all` for the whole input."""
-    sides = ["all" if side is None else str(side) for side in (seen.height, seen.width)]
+    sides = ["all" if side is None else str(side) for side in (height, width)]
     return sides[0] if sides[0] == sides[1] else "×".join(sides)

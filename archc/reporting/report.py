@@ -37,7 +37,7 @@ def _stages(report: Report) -> Table:
     )
     table = Table(columns)
     for part in report.stages:
-        where = (show(part.output), str(part.field.stride), numbers.field(part.field))
+        where = (show(part.output), str(part.field.stride), numbers.field(*part.field[:2]))
         table.rows.append((part.name, _blocks(part.blocks), *where, *_costs(part.params, part.macs, report)))
     table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report))
     return table
@@ -71,8 +71,7 @@ def _blocks(labels: Iterable[str]) -> str:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    field = report.outputs[-1].field
-    seen = numbers.field(field)
+    seen = numbers.field(*report.receptive_field)
     return [
         *(("output" if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
         ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
