@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from archc.ir import ops
 from archc.ir.graph import Builder, Node
@@ -77,8 +77,3 @@ def image(node: Node) -> ops.Image | None:
 def activate(net: Net, x: Node, act: str, name: str = "act") -> Node:
     """Add an activation, unless it is `none`."""
     return x if act == "none" else net.add(name, ops.Activation(act), x)
-
-
-def parse_norm(value: Any) -> Any:
-    """`norm: none` stands for `{kind: none}`."""
-    return {"kind": value} if isinstance(value, str) else value

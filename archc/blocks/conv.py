@@ -6,10 +6,10 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator
 
-from archc.blocks.base import Block, Net, activate, channels, parse_norm
+from archc.blocks.base import Block, Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Norm
+from archc.spec.settings import Norm, parse_norm
 from archc.spec.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
 
 Groups = Positive | Literal["depthwise"]

@@ -10,22 +10,17 @@ from torch import nn
 
 from archc.backends.torch.emit import (
     Scope,
-    attribute,
     forward_source,
     is_sequential,
     module_names,
+    overwritable,
     scope_tree,
-    single_users,
 )
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import Factory, layer
 from archc.backends.torch.module import module_class
-from archc.ir import ops
 from archc.ir.graph import Graph, Node
 from archc.ir.ops import Shape
-
-# Operations whose gradient does not need their own output, so that an activation may overwrite it.
-_OVERWRITABLE = (ops.Conv, ops.Linear, ops.BatchNorm, ops.Add)
 
 
 def build(
@@ -39,17 +34,12 @@ def build(
 
     Weights are drawn on the CPU and then moved, so that a seed gives the same ones for every device.
     """
-    module = _Assembler(graph, {"device": "meta", "dtype": dtype}).root()
-    if device is not None and torch.device(device).type == "meta":
+    meta = device is not None and torch.device(device).type == "meta"
+    module = _Assembler(graph, {"device": "meta" if meta else "cpu", "dtype": dtype}).root()
+    if meta:
         return module
-    module = module.to_empty(device="cpu")
     initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
     return module if device is None else module.to(device)
-
-
-def module_path(name: str) -> str:
-    """Where the module of an operation lives: its name, as attributes can spell it."""
-    return ".".join(attribute(part) for part in name.split("."))
 
 
 def class_name(name: str) -> str:
@@ -64,18 +54,17 @@ class _Assembler:
         self.graph = graph
         self.factory = factory
         self.shapes = graph.shapes()
-        self.ops = {node.name: node.op for node in graph.nodes}
-        self.single = single_users(graph)
+        self.spare = overwritable(graph)
 
     def root(self) -> nn.Module:
         scope = scope_tree(self.graph, class_name(self.graph.name))
         returns = None if self.graph.single else self.graph.outputs
-        return self._fill((scope.label, False, forward_source(scope, returns)), scope)
+        return self._fill((scope.label, False, forward_source(scope, self.spare, returns)), scope)
 
     def _module(self, scope: Scope) -> nn.Module:
         chain = is_sequential(scope)
         indexed = all(name.isdecimal() for name in scope.items)
-        return self._fill((scope.label, chain or indexed, "" if chain else forward_source(scope)), scope)
+        return self._fill((scope.label, chain or indexed, "" if chain else forward_source(scope, self.spare)), scope)
 
     def _fill(self, recipe: tuple[str, bool, str], scope: Scope) -> nn.Module:
         module = module_class(recipe)()
@@ -85,6 +74,4 @@ class _Assembler:
 
     def _layer(self, node: Node) -> nn.Module:
         inputs: Sequence[Shape] = [self.shapes[name] for name in node.inputs]
-        source = node.inputs[0]
-        inplace = source in self.single and isinstance(self.ops[source], _OVERWRITABLE)
-        return layer(node.op, inputs, self.factory, inplace=inplace and isinstance(node.op, ops.Activation))
+        return layer(node.op, inputs, self.factory, inplace=node.inputs[0] in self.spare)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import keyword
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 from torch import nn
 
 from archc.backends.torch.layers import EXPRESSIONS
+from archc.ir import ops
 from archc.ir.graph import Graph, Node
 
 
@@ -26,13 +28,9 @@ class Scope:
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
 
-    def nodes(self) -> Iterator[Node]:
-        """Every operation inside, in execution order."""
-        for item in self.items.values():
-            if isinstance(item, Scope):
-                yield from item.nodes()
-            else:
-                yield item
+    def holds(self, name: str) -> bool:
+        """Whether an operation lies in this scope."""
+        return not self.path or name.startswith(self.path + ".")
 
 
 def scope_tree(graph: Graph, label: str) -> Scope:
@@ -42,22 +40,31 @@ def scope_tree(graph: Graph, label: str) -> Scope:
     for node in graph.nodes[1:]:
         parent, _, name = node.name.rpartition(".")
         _scope(parent, graph.scopes, scopes).items[name] = node
-    consumers: dict[str, list[str]] = {}
     for node in graph.nodes:
         for name in node.inputs:
-            consumers.setdefault(name, []).append(node.name)
-    wanted = set(graph.outputs.values())
+            for scope in _around(node.name, scopes):
+                if not scope.holds(name) or name == graph.input.name:
+                    scope.inputs.append(name)
+            for scope in _around(name, scopes):
+                if not scope.holds(node.name):
+                    scope.outputs.append(name)
+    for name in graph.outputs.values():
+        for scope in _around(name, scopes):
+            scope.outputs.append(name)
+    order = {node.name: number for number, node in enumerate(graph.nodes)}
     for scope in scopes.values():
-        inside = {node.name for node in scope.nodes()}
-        used = dict.fromkeys(name for node in scope.nodes() for name in node.inputs)
-        scope.inputs = [name for name in used if name not in inside]
-        scope.outputs = [
-            name for name in inside if name in wanted or any(user not in inside for user in consumers.get(name, []))
-        ]
-        order = {node.name: number for number, node in enumerate(scope.nodes())}
-        scope.outputs.sort(key=order.__getitem__)
-    root.outputs = list(dict.fromkeys(graph.outputs.values()))
+        scope.inputs = list(dict.fromkeys(scope.inputs))
+        scope.outputs = sorted(set(scope.outputs), key=order.__getitem__)
+    root.inputs = [graph.input.name]
     return root
+
+
+def _around(name: str, scopes: Mapping[str, Scope]) -> Iterator[Scope]:
+    """The scopes that an operation lies in, the whole network last."""
+    while name:
+        name = name.rpartition(".")[0]
+        if name in scopes:
+            yield scopes[name]
 
 
 def _scope(path: str, labels: Mapping[str, str], scopes: dict[str, Scope]) -> Scope:
@@ -68,9 +75,16 @@ def _scope(path: str, labels: Mapping[str, str], scopes: dict[str, Scope]) -> Sc
     return scopes[path]
 
 
+@cache
 def attribute(name: str) -> str:
     """The attribute that a part is kept under: its name, with `_` behind it where torch has taken the name."""
     return f"{name}_" if keyword.iskeyword(name) or hasattr(nn.Sequential, name) else name
+
+
+@cache
+def module_path(name: str) -> str:
+    """Where the module of an operation lives: its name, as attributes can spell it."""
+    return ".".join(attribute(part) for part in name.split("."))
 
 
 def is_sequential(scope: Scope) -> bool:
@@ -91,16 +105,20 @@ def is_sequential(scope: Scope) -> bool:
     return current == scope.outputs[0]
 
 
-def forward_source(scope: Scope, returns: Mapping[str, str] | None = None) -> str:
-    """The `forward` of a scope as source text; `returns` names the values of a mapping that it returns."""
-    return _Writer(scope, returns).source()
+def forward_source(scope: Scope, spare: frozenset[str], returns: Mapping[str, str] | None = None) -> str:
+    """The `forward` of a scope as source text.
+
+    `spare` are the `overwritable` values; `returns` names the values of a mapping that it returns.
+    """
+    return _Writer(scope, spare, returns).source()
 
 
 class _Writer:
     """Writes one forward. A variable is used again once its value is dead, so that nothing is kept alive too long."""
 
-    def __init__(self, scope: Scope, returns: Mapping[str, str] | None) -> None:
+    def __init__(self, scope: Scope, spare: frozenset[str], returns: Mapping[str, str] | None) -> None:
         self.scope = scope
+        self.spare = spare
         self.returns = returns
         self.parameters = ["x"] if len(scope.inputs) == 1 else [f"x{n}" for n in range(len(scope.inputs))]
         self.variable = dict(zip(scope.inputs, self.parameters, strict=True))
@@ -113,8 +131,7 @@ class _Writer:
     def source(self) -> str:
         lines = [f"def forward(self, {', '.join(self.parameters)}):"]
         for step, (name, item) in enumerate(self.scope.items.items()):
-            targets, call = self._statement(step, name, item)
-            lines.append(f"    {', '.join(targets)} = {call}")
+            lines.append(f"    {self._statement(step, name, item)}")
         result = self._result()
         target, _, call = lines[-1].strip().partition(" = ")
         if result == target:
@@ -123,16 +140,18 @@ class _Writer:
             lines.append(f"    return {result}")
         return "\n".join(lines) + "\n"
 
-    def _statement(self, step: int, name: str, item: Scope | Node) -> tuple[list[str], str]:
+    def _statement(self, step: int, name: str, item: Scope | Node) -> str:
         arguments = [self.variable[value] for value in item.inputs]
         free = [self.variable.pop(value) for value in dict.fromkeys(item.inputs) if self.last_use[value] == step]
         outputs = [item.name] if isinstance(item, Node) else item.outputs
         for output in outputs:
             self.variable[output] = free.pop(0) if free else self._fresh()
-        targets = [self.variable[output] for output in outputs]
-        if isinstance(item, Node) and type(item.op) in EXPRESSIONS:
-            return targets, EXPRESSIONS[type(item.op)](arguments)
-        return targets, f"{self._module(name)}({', '.join(arguments)})"
+        targets = ", ".join(self.variable[output] for output in outputs)
+        if not isinstance(item, Node) or type(item.op) not in EXPRESSIONS:
+            return f"{targets} = {self._module(name)}({', '.join(arguments)})"
+        if isinstance(item.op, ops.Add) and item.inputs[0] in self.spare and len(arguments) == 2:
+            return f"{targets} += {arguments[1]}"
+        return f"{targets} = {EXPRESSIONS[type(item.op)](arguments)}"
 
     def _module(self, name: str) -> str:
         if name.isdecimal():
@@ -150,13 +169,18 @@ class _Writer:
         return ", ".join(self.variable[value] for value in self.scope.outputs)
 
 
-def single_users(graph: Graph) -> set[str]:
-    """The values that exactly one operation reads and the network does not return."""
+# Operations whose gradient does not need their own output.
+_OVERWRITABLE = (ops.Conv, ops.Linear, ops.BatchNorm, ops.Add)
+
+
+def overwritable(graph: Graph) -> frozenset[str]:
+    """The values that their one reader may overwrite: nothing else reads them, not even the backward pass."""
     counts: dict[str, int] = {}
     for node in graph.nodes:
         for name in node.inputs:
             counts[name] = counts.get(name, 0) + 1
-    return {name for name, count in counts.items() if count == 1} - set(graph.outputs.values())
+    spare = (node.name for node in graph.nodes if isinstance(node.op, _OVERWRITABLE) and counts.get(node.name) == 1)
+    return frozenset(spare) - set(graph.outputs.values())
 
 
 def module_names(items: Mapping[str, Scope | Node]) -> Sequence[tuple[str, Scope | Node]]:

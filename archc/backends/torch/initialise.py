@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from archc.backends.torch.emit import attribute
+from archc.backends.torch.emit import module_path
 from archc.ir import ops
 from archc.ir.graph import Graph
 from archc.spec.settings import Init, Initializer
@@ -24,7 +24,7 @@ def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | Non
         for node in graph.nodes:
             if not isinstance(node.op, ops.Conv | ops.Linear | ops.BatchNorm | ops.LayerNorm):
                 continue
-            target = layers[".".join(attribute(part) for part in node.name.split("."))]
+            target = layers[module_path(node.name)]
             if isinstance(target, nn.Conv2d | nn.Linear):
                 _weights(target, policy, generator)
             elif isinstance(target, nn.BatchNorm2d):

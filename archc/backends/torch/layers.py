@@ -7,7 +7,8 @@ channels], the batch slowest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from functools import cache
+from typing import Any, TypeVar, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
@@ -31,9 +32,9 @@ EXPRESSIONS: dict[type[ops.Op], Callable[[Sequence[str]], str]] = {
 
 
 def layer(op: ops.Op, inputs: Sequence[Shape], factory: Factory, *, inplace: bool = False) -> nn.Module:
-    """The layer for an operation on inputs of these shapes; an activation works in place if told so."""
+    """The layer for an operation on inputs of these shapes; an activation that can, works in place if told so."""
     made = _LAYERS[type(op)](op, inputs, factory)
-    if inplace and hasattr(made, "inplace"):
+    if inplace and isinstance(op, ops.Activation) and hasattr(made, "inplace"):
         made.inplace = True
     return made
 
@@ -45,7 +46,9 @@ def supported() -> set[type[ops.Op]]:
 
 def _layer(
     kind: type[_Op],
-) -> Callable[[Callable[[_Op, Sequence[Shape], Factory], nn.Module]], Callable[[_Op, Sequence[Shape], Factory], nn.Module]]:
+) -> Callable[
+    [Callable[[_Op, Sequence[Shape], Factory], nn.Module]], Callable[[_Op, Sequence[Shape], Factory], nn.Module]
+]:
     def register(
         make: Callable[[_Op, Sequence[Shape], Factory], nn.Module],
     ) -> Callable[[_Op, Sequence[Shape], Factory], nn.Module]:
@@ -55,11 +58,31 @@ def _layer(
     return register
 
 
+_Module = TypeVar("_Module", bound=nn.Module)
+
+
+@cache
+def _raw(kind: type[nn.Module]) -> type[nn.Module]:
+    """The layer with an initialisation that does nothing."""
+    return type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+
+
+def _uninitialised(kind: type[_Module], *args: Any, **kwargs: Any) -> _Module:
+    """A layer whose weights are not set, as `initialise` sets them all: drawing them twice would double build time.
+
+    torch's own `skip_init` goes through the meta device, which takes longer than drawing them.
+    """
+    made = _raw(kind)(*args, **kwargs)
+    made.__class__ = kind
+    return cast(_Module, made)
+
+
 @_layer(ops.Conv)
 def _conv(op: ops.Conv, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
     same = op.padding == "same"
     symmetric = (ops.pad_symmetric(op.kernel[0], op.dilation), ops.pad_symmetric(op.kernel[1], op.dilation))
-    return (SameConv2d if same else nn.Conv2d)(
+    return _uninitialised(
+        SameConv2d if same else nn.Conv2d,
         inputs[0].channels,
         op.out,
         op.kernel,
@@ -74,12 +97,12 @@ def _conv(op: ops.Conv, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
 
 @_layer(ops.Linear)
 def _linear(op: ops.Linear, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
-    return nn.Linear(inputs[0].channels, op.out, bias=op.bias, **factory)
+    return _uninitialised(nn.Linear, inputs[0].channels, op.out, bias=op.bias, **factory)
 
 
 @_layer(ops.BatchNorm)
 def _batch_norm(op: ops.BatchNorm, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
-    return nn.BatchNorm2d(inputs[0].channels, eps=op.eps, momentum=op.momentum, **factory)
+    return _uninitialised(nn.BatchNorm2d, inputs[0].channels, eps=op.eps, momentum=op.momentum, **factory)
 
 
 @_layer(ops.LayerNorm)

@@ -196,7 +196,8 @@ def test_reads_like_written_code() -> None:
         "    y = self.depthwise(y)\n"
         "    y = self.squeeze(y)\n"
         "    y = self.project(y)\n"
-        "    return y + x\n"
+        "    y += x\n"
+        "    return y\n"
     )
     forward = inspect.getsource(module.forward)
     assert forward.splitlines()[1:3] == ["    x = self.stem(x)", "    x = self.c2(x)"]
