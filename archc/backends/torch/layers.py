@@ -7,7 +7,6 @@ channels], the batch slowest.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import cache
 from typing import Any, TypeVar, cast
 
 import torch
@@ -21,10 +20,11 @@ _Op = TypeVar("_Op", bound=ops.Op)
 Factory = dict[str, Any]
 """`device` and `dtype` for layers that own tensors."""
 
+_Maker = Callable[[_Op, Sequence[Shape], Factory], nn.Module]
 _LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]] = {}
 
 EXPRESSIONS: dict[type[ops.Op], Callable[[Sequence[str]], str]] = {
-    ops.Add: lambda values: " + ".join(values),
+    ops.Add: " + ".join,
     ops.Gate: lambda values: f"{values[0]} * {values[1]}",
     ops.Concat: lambda values: f"torch.cat([{', '.join(values)}], 1)",
 }
@@ -33,10 +33,10 @@ EXPRESSIONS: dict[type[ops.Op], Callable[[Sequence[str]], str]] = {
 
 def layer(op: ops.Op, inputs: Sequence[Shape], factory: Factory, *, inplace: bool = False) -> nn.Module:
     """The layer for an operation on inputs of these shapes; an activation that can, works in place if told so."""
-    made = _LAYERS[type(op)](op, inputs, factory)
+    made: Any = _LAYERS[type(op)](op, inputs, factory)
     if inplace and isinstance(op, ops.Activation) and hasattr(made, "inplace"):
         made.inplace = True
-    return made
+    return cast(nn.Module, made)
 
 
 def supported() -> set[type[ops.Op]]:
@@ -44,14 +44,8 @@ def supported() -> set[type[ops.Op]]:
     return {*_LAYERS, *EXPRESSIONS}
 
 
-def _layer(
-    kind: type[_Op],
-) -> Callable[
-    [Callable[[_Op, Sequence[Shape], Factory], nn.Module]], Callable[[_Op, Sequence[Shape], Factory], nn.Module]
-]:
-    def register(
-        make: Callable[[_Op, Sequence[Shape], Factory], nn.Module],
-    ) -> Callable[[_Op, Sequence[Shape], Factory], nn.Module]:
+def _layer(kind: type[_Op]) -> Callable[[_Maker[_Op]], _Maker[_Op]]:
+    def register(make: _Maker[_Op]) -> _Maker[_Op]:
         _LAYERS[kind] = make
         return make
 
@@ -61,10 +55,8 @@ def _layer(
 _Module = TypeVar("_Module", bound=nn.Module)
 
 
-@cache
-def _raw(kind: type[nn.Module]) -> type[nn.Module]:
-    """The layer with an initialisation that does nothing."""
-    return type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+_RAW: dict[str, type[Any]] = {}
+"""By name, the layers with an initialisation that does nothing."""
 
 
 def _uninitialised(kind: type[_Module], *args: Any, **kwargs: Any) -> _Module:
@@ -72,7 +64,9 @@ def _uninitialised(kind: type[_Module], *args: Any, **kwargs: Any) -> _Module:
 
     torch's own `skip_init` goes through the meta device, which takes longer than drawing them.
     """
-    made = _raw(kind)(*args, **kwargs)
+    if kind.__name__ not in _RAW:
+        _RAW[kind.__name__] = type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
+    made = _RAW[kind.__name__](*args, **kwargs)
     made.__class__ = kind
     return cast(_Module, made)
 
@@ -134,7 +128,8 @@ def _activation(op: ops.Activation, inputs: Sequence[Shape], factory: Factory) -
 def _pool(op: ops.Pool, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
     if op.padding == "same":
         return SamePool2d(op.function, op.kernel, op.stride, op.count_padding)
-    padding = tuple(ops.pad_symmetric(k, 1) if op.padding == "symmetric" else 0 for k in op.kernel)
+    height, width = (ops.pad_symmetric(k, 1) if op.padding == "symmetric" else 0 for k in op.kernel)
+    padding = (height, width)
     if op.function == "max":
         return nn.MaxPool2d(op.kernel, op.stride, padding)
     return nn.AvgPool2d(op.kernel, op.stride, padding, count_include_pad=op.count_padding)

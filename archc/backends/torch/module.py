@@ -21,7 +21,7 @@ class Generated(nn.Module):
     recipe: ClassVar[Recipe]
 
     def __reduce_ex__(self, protocol: Any) -> tuple[Callable[[Recipe], nn.Module], tuple[Recipe], Any]:
-        return _empty, (self.recipe,), self.__getstate__()
+        return _empty, (self.recipe,), dict(self.__dict__)
 
 
 def _empty(recipe: Recipe) -> nn.Module:
