@@ -1,0 +1,136 @@
+"""archc beside its peers, in one run: `python -m tests.benchmarks` prints the README's table.
+
+Every pair is timed alternately, so that a busy moment of the machine falls on both; the medians and their ratio count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import platform
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import timm
+import torch
+import torchvision.models as tv
+from fvcore.nn import FlopCountAnalysis
+from torch import nn
+
+import archc
+
+ROOT = Path(__file__).parents[2]
+COLD_PEER = """
+import logging, torch, torchvision
+from fvcore.nn import FlopCountAnalysis
+logging.getLogger("fvcore").setLevel(logging.ERROR)
+model = torchvision.models.mobilenet_v3_small(width_mult=0.75).eval()
+print(sum(p.numel() for p in model.parameters()), FlopCountAnalysis(model, torch.zeros(1, 3, 224, 224)).total())
+"""
+COLD_FLOOR = "import pydantic; pydantic.BaseModel; import hydra.core.override_parser.overrides_parser"
+
+
+def pair(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float]:
+    """The medians of both, in milliseconds."""
+    times: tuple[list[float], list[float]] = ([], [])
+    ours(), theirs()
+    for number in range(rounds):
+        order = [(ours, times[0]), (theirs, times[1])]
+        for call, record in order if number % 2 else reversed(order):
+            start = time.perf_counter()
+            call()
+            record.append(1e3 * (time.perf_counter() - start))
+    return statistics.median(times[0]), statistics.median(times[1])
+
+
+def row(what: str, against: str, ours: float, theirs: float) -> None:
+    """Print one line of the table."""
+    ratio = theirs / ours
+    gain = f"{ratio:,.0f}× faster" if ratio >= 3 else f"{ours / theirs:.2f}× its time"
+    print(f"| {what} | {ours:,.3g} ms | {against} | {theirs:,.4g} ms | {gain} |", flush=True)
+
+
+def process(*arguments: str) -> Callable[[], object]:
+    """A cold Python process."""
+    return lambda: subprocess.run([sys.executable, *arguments], cwd=ROOT, check=True, capture_output=True)
+
+
+def cold(rounds: int) -> None:
+    """A cold process: archc's report, the peer's, and the imports that archc's cannot avoid."""
+    report = process("-m", "archc", "report", "specs/mnv3_small.yaml", "width_mult=0.75")
+    ours, theirs = pair(report, process("-c", COLD_PEER), rounds)
+    row("`archc report specs/mnv3_small.yaml width_mult=0.75`, cold", "torchvision + fvcore, cold", ours, theirs)
+    ours, floor = pair(report, process("-c", COLD_FLOOR), rounds)
+    row("the same", "only importing pydantic and Hydra's parser", ours, floor)
+
+
+def pricing(rounds: int) -> None:
+    """A width that was not priced before, each time."""
+    spec = archc.load("mnv3_small")
+    widths = iter([0.3 + 0.001 * number for number in range(10 * rounds + 50)])
+
+    def ours() -> tuple[int, int]:
+        report = archc.report(archc.lower(spec.override(width_mult=next(widths))))
+        return report.params, report.macs
+
+    def theirs() -> tuple[int, float]:
+        model = tv.mobilenet_v3_small(width_mult=next(widths)).eval()
+        analysis = FlopCountAnalysis(model, torch.zeros(1, 3, 224, 224))
+        quiet = analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False)
+        return sum(p.numel() for p in model.parameters()), quiet.total()
+
+    for _ in range(20):
+        ours()  # so that imports and the first rows' lowering are not in it
+    row("pricing a new `width_mult` in-process", "torchvision build + fvcore", *pair(ours, theirs, rounds))
+
+
+NETWORKS: dict[str, tuple[str, Callable[[], nn.Module], int]] = {
+    "mnv3_large": ("torchvision", tv.mobilenet_v3_large, 224),
+    "mnv3_small": ("torchvision", tv.mobilenet_v3_small, 224),
+    "resnet50": ("torchvision", tv.resnet50, 224),
+    "mobilevit_s": ("timm", lambda: timm.create_model("mobilevit_s"), 256),
+}
+
+
+def building(rounds: int) -> None:
+    """From a loaded spec to an initialised module, against the constructor."""
+    for name, (peer, make, _) in NETWORKS.items():
+        spec = archc.load(name)
+        row(f"`archc.build` of `{name}`", f"{peer}'s constructor", *pair(lambda s=spec: archc.build(s), make, rounds))
+
+
+def forward(rounds: int) -> None:
+    """Eager inference on the CPU."""
+    for name, (peer, make, size) in NETWORKS.items():
+        ours, theirs = archc.build(name).eval(), make().eval()
+        for batch in (1, 8):
+            image = torch.randn(batch, 3, size, size)
+            with torch.inference_mode():
+                medians = pair(lambda m=ours, x=image: m(x), lambda m=theirs, x=image: m(x), rounds)
+            row(f"eager forward of `{name}`, batch {batch}", peer, *medians)
+
+
+SECTIONS = {"cold": (cold, 9), "pricing": (pricing, 15), "building": (building, 15), "forward": (forward, 25)}
+
+
+def main() -> None:
+    """Run the sections asked for, or all."""
+    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
+    parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
+    warnings.simplefilter("ignore")
+    logging.getLogger("fvcore").setLevel(logging.ERROR)
+    chosen = parser.parse_args().sections or list(SECTIONS)
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
+    print("\n| what | archc | against | peer | ratio |\n|---|---|---|---|---|")
+    for name in chosen:
+        section, rounds = SECTIONS[name]
+        section(rounds)
+
+
+if __name__ == "__main__":
+    main()

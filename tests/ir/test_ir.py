@@ -1,0 +1,162 @@
+"""The IR's own rules: shapes, the verifier, the printer."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import archc
+from archc.backends.torch.layers import layer, supported
+from archc.ir import Builder, Graph, InvalidGraphError, Node, Op, ShapeError, ops, verify, verify_fragment
+from archc.ir.graph import Fragment, Region
+from archc.ir.printer import text
+
+IMAGE = ops.Image(6, 11, 14)
+
+RULES: list[tuple[Op, list[ops.Shape]]] = [
+    (ops.Conv(4, (3, 3), 2), [IMAGE]),
+    (ops.Conv(4, (5, 3), 3, 2, 2, True, "same"), [IMAGE]),
+    (ops.Conv(6, (4, 4), 2, groups=6, padding="valid"), [IMAGE]),
+    (ops.Linear(7), [ops.Vector(6)]),
+    (ops.BatchNorm(1e-5, 0.1), [IMAGE]),
+    (ops.Activation("silu"), [IMAGE]),
+    (ops.Pool("max", (3, 3), 2), [IMAGE]),
+    (ops.Pool("avg", (2, 3), 2, "same", False), [IMAGE]),
+    (ops.GlobalPool(), [IMAGE]),
+    (ops.Flatten(), [IMAGE]),
+    (ops.Dropout(0.5), [IMAGE]),
+    (ops.DropPath(0.5), [IMAGE]),
+    (ops.Resize(), [IMAGE, ops.Image(2, 7, 20)]),
+    (ops.Resize("nearest"), [IMAGE, ops.Image(2, 7, 20)]),
+    (ops.ResizeToMultiple((2, 4)), [IMAGE]),
+]
+
+
+@pytest.mark.parametrize(("op", "inputs"), RULES, ids=lambda value: value.kind if isinstance(value, Op) else "")
+def test_shape_and_weight_rules_are_torchs(op: Op, inputs: list[ops.Shape]) -> None:
+    module = layer(op, inputs, {})
+    output = module(*(torch.zeros(2, *shape) for shape in inputs))
+    assert tuple(output.shape) == (2, *op.infer(*inputs))
+    owned = {name: tuple(value.shape) for name, value in module.state_dict().items() if value.ndim}
+    assert {weight.name: weight.shape for weight in op.weights(*inputs)} == owned
+
+
+def all_operations() -> set[type[Op]]:
+    return {kind for kind in vars(ops).values() if isinstance(kind, type) and issubclass(kind, Op)} - {Op, ops.Input}
+
+
+def test_the_torch_backend_runs_every_operation() -> None:
+    assert {kind.__name__ for kind in all_operations() - supported()} == set()
+
+
+def test_kinds_are_distinct() -> None:
+    kinds = [kind.kind for kind in all_operations()]
+    assert len(set(kinds)) == len(kinds)
+
+
+@pytest.mark.parametrize(
+    ("op", "inputs", "fact"),
+    [
+        (ops.Conv(4, groups=4), [IMAGE], "4 groups do not divide 6 input"),
+        (ops.Conv(4, (5, 5), padding="valid"), [ops.Image(1, 3, 9)], "5-wide window does not fit into 3 pixels"),
+        (ops.Conv(4), [ops.Vector(3)], "needs an image"),
+        (ops.Linear(4), [IMAGE], "needs a vector or tokens, not an image"),
+        (ops.Add(), [IMAGE, ops.Image(6, 11, 13)], "cannot add 6×11×14 and 6×11×13"),
+        (ops.Gate(), [IMAGE, ops.Image(5, 1, 1)], "cannot gate"),
+        (ops.Concat(), [IMAGE, ops.Image(1, 1, 1)], "cannot concatenate"),
+        (ops.Unfold((2, 2)), [IMAGE], "2×2 patches do not tile 11×14"),
+        (ops.Attention(4), [ops.Tokens(4, 9, 30)], "4 heads do not divide 10 channels"),
+        (ops.Fold((2, 2)), [ops.Tokens(4, 9, 30), ops.Image(1, 8, 8)], "do not fold"),
+    ],
+)
+def test_what_does_not_fit_is_said_shortly(op: Op, inputs: list[ops.Shape], fact: str) -> None:
+    with pytest.raises(ShapeError, match=fact):
+        op.infer(*inputs)
+
+
+def test_unfold_and_fold_are_inverse_and_keep_positions_apart() -> None:
+    image = torch.arange(2 * 3 * 4 * 6, dtype=torch.float32).reshape(2, 3, 4, 6)
+    unfold, fold = layer(ops.Unfold((2, 3)), [ops.Image(3, 4, 6)], {}), layer(ops.Fold((2, 3)), [], {})
+    tokens = unfold(image)
+    assert tuple(tokens.shape) == (2 * 6, 4, 3)
+    assert torch.equal(fold(tokens, image), image)
+    # The first sequence holds the first pixel of each of the four patches.
+    assert torch.equal(tokens[0], image[0, :, ::2, ::3].reshape(3, 4).T)
+
+
+def fragment() -> Fragment:
+    net = Builder()
+    x = net.stub(IMAGE)
+    with net.scope("group", "Group"):
+        y = net.add("conv", ops.Conv(4), x)
+    return net.finish(net.add("act", ops.Activation("relu"), y))
+
+
+def test_a_sound_fragment_passes() -> None:
+    assert verify_fragment(fragment()).result.name == "act"
+
+
+def test_the_verifier_names_the_node() -> None:
+    good = fragment()
+    conv, act = good.nodes
+    broken = [
+        (replace(good, nodes=(conv, act, act)), "two nodes are called `act`"),
+        (replace(good, nodes=(act, conv)), "`act` uses `group.conv` before it is defined"),
+        (replace(good, nodes=(conv._replace(shape=IMAGE), act)), "`group.conv` says"),
+        (replace(good, scopes={}), "no label"),
+        (replace(good, nodes=(conv, act, conv._replace(name="group.again"))), "re-enters `group`"),
+        (replace(good, nodes=(conv, act._replace(name="group"))), "both an operation and a scope"),
+        (replace(good, result=act._replace(name="nowhere")), "does not exist"),
+    ]
+    for wrong, message in broken:
+        with pytest.raises(InvalidGraphError, match=message):
+            verify_fragment(wrong)
+
+
+def test_the_verifier_checks_how_regions_join() -> None:
+    piece = fragment()
+    source = Node("input", ops.Input(), (), IMAGE)
+    region = Region("a.0", "Block", piece, ("input",))
+    graph = Graph("net", source, (region,), {"a": "Stage"}, {"a": "a.0.act"}, True)
+    assert verify(graph) is graph
+    broken = [
+        (replace(graph, regions=(region, region)), "two regions"),
+        (replace(graph, regions=(region._replace(inputs=("a.7.act",)),)), "before it is defined"),
+        (replace(graph, regions=(region, region._replace(name="a.1", inputs=("a.0.act",)))), "was lowered for"),
+        (replace(graph, outputs={"a": "a.0.nothing"}), "does not exist"),
+        (replace(graph, groups={}), "no label"),
+    ]
+    for wrong, message in broken:
+        with pytest.raises(InvalidGraphError, match=message):
+            verify(wrong)
+
+
+def test_the_builder_refuses_a_name_twice() -> None:
+    net = Builder()
+    x = net.stub(IMAGE)
+    net.add("conv", ops.Conv(4), x)
+    with pytest.raises(ValueError, match="used twice"):
+        net.add("conv", ops.Conv(4), x)
+
+
+def test_the_printer_shows_every_node() -> None:
+    spec = archc.load({"name": "net", "input": {"size": 8}, "stages": {"c": [{"block": "conv", "out": 4, "stride": 2}]}})
+    assert text(archc.lower(spec)).splitlines() == [
+        "graph net",
+        "  input    = input()  -> 3×8×8",
+        "  c.0.conv = conv(input) {out=4, kernel=3×3, stride=2}  -> 4×4×4",
+        "  c.0.norm = batch_norm(c.0.conv) {eps=1e-05, momentum=0.1}  -> 4×4×4",
+        "  c.0.act  = activation(c.0.norm) {function=relu}  -> 4×4×4",
+        "  return c = c.0.act",
+    ]
+
+
+def test_graphs_share_what_is_the_same() -> None:
+    spec = archc.load("mnv3_small")
+    once, again = archc.lower(spec), archc.lower(archc.load("mnv3_small"))
+    assert all(a.fragment is b.fragment for a, b in zip(once.regions, again.regions, strict=True))
+    wider = archc.lower(spec.override(width_mult=1.5))
+    assert wider.total != once.total
+    assert archc.lower(spec.override({"squeeze.ratio": 0.5})).total.params != once.total.params
