@@ -10,6 +10,7 @@ from archc.blocks.base import Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.spec.settings import Squeeze, squeeze_width
+from archc.spec.values import Expected
 
 
 def _parse_squeeze(value: Any) -> Any:
@@ -17,7 +18,9 @@ def _parse_squeeze(value: Any) -> Any:
 
 
 SqueezeColumn = Annotated[
-    bool | Squeeze, BeforeValidator(_parse_squeeze, json_schema_input_type=bool | float | Squeeze)
+    bool | Squeeze,
+    BeforeValidator(_parse_squeeze, json_schema_input_type=bool | float | Squeeze),
+    Expected("true, false, a ratio such as 0.25, or a mapping of differences"),
 ]
 """`true` for the spec's `squeeze`, a number for another ratio, a mapping for other differences."""
 

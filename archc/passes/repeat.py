@@ -40,6 +40,8 @@ def repeat(spec: Spec) -> Spec:
         stages[stage] = tuple(expanded)
 
     def moved(reference: str, path: tuple[str | int, ...]) -> str:
+        if path[0] == "tail" and not spec.reduced_tail:
+            return reference  # a tail that is not used need not exist: a child may have removed the stage
         tap = wiring.tap(spec, reference, path)
         return reference if "." not in reference else str(tap._replace(row=last[tap.stage, tap.row]))
 

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from archc.passes.rows import map_rows
+from archc.spec.diagnostics import fail
 from archc.spec.row import Row
 from archc.spec.schema import Spec
+from archc.spec.values import MAX_CHANNELS
 
 
 def scale_width(spec: Spec) -> Spec:
-    """Multiply every count by `width_mult` and round it; ratios follow by themselves, `scale: fixed` rows stay."""
+    """Multiply every count by `width_mult` and round it; ratios follow by themselves, `scale: fixed` rows stay.
+
+    Raises:
+        SpecError: more channels than any network has.
+    """
     mult = spec.width_mult
     if mult == 1.0:
         return spec
@@ -22,6 +28,12 @@ def scale_width(spec: Spec) -> Spec:
             count = getattr(row, name)
             if isinstance(count, int):
                 width = rounding.round(count * mult)
+                if width > MAX_CHANNELS:
+                    raise fail(
+                        "too-large",
+                        f"`{name}` times `width_mult` is {width:,}, more than {MAX_CHANNELS:,} channels",
+                        spec.span("stages", *row.at, name),
+                    )
                 changes[name] = max(count, width) if row.scale == "grow" else width
         return row.replace(**changes) if changes else row
 

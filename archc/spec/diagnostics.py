@@ -7,11 +7,15 @@ problem, `archc.report.diagnostics` renders it, and `SpecError` carries a list o
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 Severity = Literal["error", "warning"]
+
+LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
+"""YAML's line breaks, which are fewer than `str.splitlines` knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,7 +28,7 @@ class Source:
 
     def line(self, number: int) -> str:
         """The line with this 1-based number, without its line break; empty past the end."""
-        lines = self.text.splitlines()
+        lines = re.split(LINE_BREAK, self.text)
         return lines[number - 1] if 0 < number <= len(lines) else ""
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from pathlib import Path
 
-from archc.spec.diagnostics import did_you_mean, fail, one_of
+from archc.spec.diagnostics import did_you_mean, fail
 
 
 @cache
@@ -35,7 +35,7 @@ def find(name: str) -> Path:
         return candidate
     if path.with_suffix(".yaml").is_file():
         return path.with_suffix(".yaml")
-    hint = did_you_mean(name, bundled()) or one_of(bundled())
+    hint = did_you_mean(name, bundled()) or f"the bundled specs are {', '.join(bundled())}"
     raise fail(
         "file-not-found", f"there is no spec `{name}`: no such file, and no bundled spec of that name", help=hint
     )

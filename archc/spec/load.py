@@ -21,13 +21,27 @@ from archc.spec.lint import lint
 from archc.spec.overrides import Override
 from archc.spec.registry import BlockRegistry
 from archc.spec.row import Row
-from archc.spec.schema import Spec
+from archc.spec.schema import STAGE_NAME, Spec
+from archc.spec.settings import Settings
 from archc.spec.table import normalise
-from archc.spec.tree import Map, Scalar, Seq, Tree, find, from_plain, locate, plain, python_span
+from archc.spec.tree import (
+    Map,
+    Patch,
+    Scalar,
+    Seq,
+    Tree,
+    Unread,
+    find,
+    from_plain,
+    is_index,
+    locate,
+    plain,
+    python_span,
+)
 from archc.spec.tree import Path as TreePath
+from archc.spec.values import show
 
 Origin = str | PathLike[str] | Mapping[str, Any]
-_KEYS = frozenset(info.alias or name for name, info in Spec.model_fields.items())
 
 
 def load(source: Origin, changes: Sequence[str] = (), *, blocks: BlockRegistry) -> Spec:
@@ -77,9 +91,9 @@ class Document:
         """
         about_table = [change for change in changes if change.path[0] == "table"]
         others = [change for change in changes if change.path[0] != "table"]
-        tree, problems = normalise(overrides.apply(self.tree, about_table, _KEYS))
+        tree, problems = normalise(overrides.apply(self.tree, about_table), self.blocks)
         if others:
-            tree, more = normalise(overrides.apply(tree, others, _KEYS), defaults=False)
+            tree, more = normalise(overrides.apply(tree, others), self.blocks, again=True)
             problems = problems + more
         if "name" not in tree.items:
             tree = tree.with_item("name", Scalar(self.name, tree.span))
@@ -95,11 +109,18 @@ def _shown(path: Path, asked: str) -> str:
 
 
 @cache
-def _defaults() -> dict[str, object]:
-    """The schema's defaults of plain top-level keys, for interpolations to refer to."""
-    plain_types = (int, float, str, bool)
-    fields = Spec.model_fields
-    return {name: info.default for name, info in fields.items() if isinstance(info.default, plain_types)}
+def _defaults() -> Map:
+    """The schema's own values, for interpolations to refer to where a spec does not state them."""
+    given = ("name", "stages", "table", "vars")
+    fields = {name: info.default for name, info in Spec.model_fields.items() if name not in given}
+    values = {
+        name: value.model_dump(exclude_none=True) if isinstance(value, Settings) else value
+        for name, value in fields.items()
+        if value is not None
+    }
+    tree = from_plain(values, python_span("the defaults"))
+    assert isinstance(tree, Map)
+    return tree
 
 
 @dataclass
@@ -121,12 +142,12 @@ class _Checked:
         for key, value in changes.items():
             path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
             parsed.append(_PythonOverride(key, "change", path, (value,)))
-        tree = overrides.apply(self.tree, parsed, _KEYS)
+        tree = overrides.apply(self.tree, parsed)
         if all(isinstance(value, int | float) and "." not in key for key, value in changes.items()):
             # Plain settings: no new rows to read, and the same interpolations as before.
             kept = [(path, leaf) for path, leaf in self.interpolated or [] if path[0] not in changes]
             return _Checked(tree, self.blocks, self.rows, kept).build([])
-        tree, problems = normalise(tree, defaults=False)
+        tree, problems = normalise(tree, self.blocks, again=True)
         return _Checked(tree, self.blocks, dict(self.rows)).build(problems)
 
     def build(self, problems: list[Diagnostic]) -> Spec:
@@ -146,7 +167,8 @@ class _Checked:
         except ValidationError as error:
             found.extend(from_validation(error, self.resolved, (), Spec))
         if found:
-            raise SpecError(_in_order(found))
+            repeated = interpolation.echoes(found, self.interpolated, self.tree)
+            raise SpecError(_in_order([problem for problem in found if problem not in repeated]))
         spec._origin = self
         spec._warnings = tuple(lint(spec))
         return spec
@@ -156,8 +178,14 @@ class _Checked:
             return plain(stages)
         result: dict[str, object] = {}
         for name, rows in stages.items.items():
-            if not isinstance(rows, Seq):
-                result[name] = plain(rows)
+            if not STAGE_NAME.fullmatch(name) or name == "input":
+                help = "`input` is the network's own" if name == "input" else "use letters, digits and `_`"
+                found.append(
+                    Diagnostic("invalid-value", f"`{name}` cannot name a stage", stages.key_span(name), help=help)
+                )
+            if not isinstance(rows, Seq) or all(isinstance(row, Scalar) for row in rows.items):
+                found.append(_not_rows(name, rows, stages.key_span(name)))
+                result[name] = ()
                 continue
             checked = [self._row(name, index, row, found) for index, row in enumerate(rows.items)]
             result[name] = tuple(checked)
@@ -170,8 +198,13 @@ class _Checked:
         path = ("stages", stage, index)
         values = plain(node)
         row: Row = Row.model_construct(block="")
-        if not isinstance(values, dict):
-            found.append(Diagnostic("invalid-value", "a row is a list or a mapping", node.span))
+        if isinstance(node, Unread):
+            pass
+        elif not isinstance(values, dict):
+            help = f"write `{{block: {values}}}`" if isinstance(values, str) else ""
+            found.append(
+                Diagnostic("invalid-value", f"a row is a list or a mapping, not {show(values)}", node.span, help=help)
+            )
         elif "block" not in values:
             found.append(
                 Diagnostic("missing-key", "this row names no `block`", node.span, help="or name one in `table.block`")
@@ -199,11 +232,37 @@ class _PythonOverride(Override):
         return Source(f"override `{self.text}={self.values[0]!r}`", "", "python")
 
 
+def _not_rows(stage: str, node: Tree, key_span: Span) -> Diagnostic:
+    """What is wrong with a stage that is not a list of rows."""
+    span = node.span if isinstance(node, Seq | Scalar) else key_span
+    if isinstance(node, Patch) and isinstance(node.row, Seq) and all(map(is_index, node.changes.items)):
+        count = len(node.row.items)
+        key = next(key for key in node.changes.items if int(key) >= count)
+        message = f"stage `{stage}` has no row `{key}` to change"
+        return Diagnostic(
+            "unknown-key",
+            message,
+            node.changes.key_span(key),
+            f"it inherits {count} row{'s' * (count != 1)}, from 0 on",
+        )
+    help = f"write `{stage}:` and below it one `- ` line a row"
+    if isinstance(node, Map | Patch):
+        help = "write `- ` before each row; to change an inherited row, write its number: `{0: {out: 48}}`"
+    elif isinstance(node, Seq):
+        help = "one row is a list itself: `[[3, 16]]`, or a mapping: `[{block: conv, out: 16}]`"
+        if not node.items:
+            help = "remove it, or write `null` to leave an inherited stage out"
+    return Diagnostic("invalid-value", f"stage `{stage}` must be a list of rows", span, help=help)
+
+
 def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:
     """In the order of the text, files first; nothing twice."""
-    unique = list(dict.fromkeys(found))
-    place = {id(d): (d.span.source.name, d.span.line, d.span.column) if d.span else ("", 0, 0) for d in unique}
-    return sorted(unique, key=lambda d: place[id(d)])
+
+    def place(problem: Diagnostic) -> tuple[bool, str, int, int]:
+        span = problem.span
+        return (span.source.kind != "file", span.source.name, span.line, span.column) if span else (False, "", 0, 0)
+
+    return sorted(dict.fromkeys(found), key=place)
 
 
 __all__ = ["Document", "find", "load", "sweep"]

@@ -8,19 +8,25 @@ from __future__ import annotations
 
 import itertools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from functools import cache
+from typing import Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel
 
 from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, did_you_mean, fail, one_of
-from archc.spec.tree import Map, Path, Seq, Tree, dotted, find, from_plain, merge, replace_at
+from archc.spec.schema import Spec
+from archc.spec.tree import Map, Path, Seq, Tree, dotted, find, from_plain, is_index, merge, replace_at
 
 MAX_SWEEP = 100_000
 
 Action = Literal["change", "add", "force", "delete"]
 _PREFIX: dict[Action, str] = {"change": "", "add": "+", "force": "++", "delete": "~"}
 
-OPEN_MAPPINGS = {("stages",), ("vars",), ("outputs",), ("table", "defaults")}
+MAX_LENGTH = 10_000
+OPEN_MAPPINGS = {("stages",), ("vars",), ("outputs",)}
 """Mappings whose keys are the author's own, so that a new key must be asked for with `+`."""
 
 
@@ -41,15 +47,21 @@ class Override:
 
     @property
     def key_span(self) -> Span:
-        """Where its key stands."""
+        """Where the last part of its key stands."""
+        return self.part_span(len(self.path) - 1)
+
+    def part_span(self, depth: int) -> Span:
+        """Where one part of its dotted key stands."""
         start = len(_PREFIX[self.action])
-        return Span(self.source, 1, start + 1, max(1, len(self.text[start:].partition("=")[0])))
+        parts = self.text[start:].partition("=")[0].split(".")
+        before = start + sum(len(part) + 1 for part in parts[:depth])
+        return Span(self.source, 1, before + 1, max(1, len(parts[depth].rstrip())))
 
     @property
     def value_span(self) -> Span:
         """Where its value stands; the key, if it has none."""
         key, equals, value = self.text.partition("=")
-        return Span(self.source, 1, len(key) + 2, max(1, len(value))) if equals else self.key_span
+        return Span(self.source, 1, len(key) + 2, max(1, len(value))) if equals else self.part_span(0)
 
     def chosen(self, value: object) -> Override:
         """The override with one of a sweep's values."""
@@ -72,28 +84,72 @@ def parse(texts: Sequence[str]) -> list[Override]:
     parsed: list[Override] = []
     problems: list[Diagnostic] = []
     for text in texts:
-        span = Span(Source(f"override `{text}`", text, "override"), 1, 1, max(1, len(text)))
         try:
+            if len(text) > MAX_LENGTH:
+                raise ValueError(f"longer than {MAX_LENGTH:,} characters")
             item = parser.parse_override(text)
             if item.package is not None or not item.key_or_group:
-                raise HydraException("expected KEY=VALUE, +KEY=VALUE or ~KEY")
+                raise HydraException("a key with `@`, or no key at all")
             action: Action = "delete" if item.is_delete() else "force" if item.is_force_add() else "change"
             action = "add" if item.is_add() else action
-            path: Path = tuple(int(p) if p.isdecimal() else p for p in item.key_or_group.split("."))
+            path: Path = tuple(int(p) if is_index(p) else p for p in item.key_or_group.split("."))
             if item.is_sweep_override():
                 values: tuple[object, ...] = tuple(itertools.islice(item.sweep_iterator(), MAX_SWEEP + 1))
             else:
                 values = (item.value(),)
             parsed.append(Override(text, action, path, tuple(map(_plain_value, values)), item.is_sweep_override()))
-        except (HydraException, ValueError, TypeError, RecursionError) as error:
-            reason = str(error).strip().splitlines()
-            message = f"cannot read the override `{text}`: {reason[0] if reason else type(error).__name__}"
-            problems.append(
-                Diagnostic("override-syntax", message, span, help="write key=value; quote what is not plain")
-            )
+        except (HydraException, ValueError, TypeError, RecursionError, OverflowError, AssertionError) as error:
+            problems.append(_unreadable(text, error, parser))
     if problems:
         raise SpecError(problems)
     return parsed
+
+
+_KEY = re.compile(r"(?:\+\+|\+|~)?([A-Za-z_][\w-]*(?:\.\w+)*)\s*")
+
+
+def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
+    """What is wrong with an override that Hydra's grammar refuses, without the grammar's own words."""
+    from hydra.errors import HydraException
+
+    source = Source(f"override `{text[:80]}`", text, "override")
+    key, equals, value = text.partition("=")
+    key_span = Span(source, 1, 1, max(1, len(key)))
+
+    def problem(message: str, help: str, span: Span = key_span) -> Diagnostic:
+        return Diagnostic("override-syntax", message, span, help=help)
+
+    if len(text) > MAX_LENGTH:
+        return problem(f"an override of more than {MAX_LENGTH:,} characters", "write it into a spec file")
+    if not text.strip():
+        return problem("an empty override", "write `key=value`")
+    if key.startswith("-"):
+        return problem(f"`{key}` is no key", f"overrides have no dashes: `{text.lstrip('-')}`")
+    if "[" in key or "]" in key:
+        dotted_key = re.sub(r"[\[\].]+", ".", key).strip(".")
+        return problem(f"`{key}` is no key", f"items of a list are written with dots: `{dotted_key}{equals}{value}`")
+    if re.search(r"\.-[0-9]", key):
+        return problem(f"`{key}` is no key", "items of a list are counted from 0, at its start")
+    if _KEY.fullmatch(key) and not equals:
+        return problem(f"`{key}` has no value", f"write `{key}=VALUE`; `~{key}` would delete it")
+    if not key.strip("+~ "):
+        return problem("an override without a key", "write `key=value`")
+    if not _KEY.fullmatch(key) or not _parses(f"{key}=1", parser):
+        if ":" in key and not equals:
+            return problem(f"`{text[:80]}` is no override", f"write `{text.replace(':', '=', 1)[:80]}`")
+        return problem(f"`{key[:80]}` is no key", "a key is words and numbers joined by dots: `stages.c4.0.out`")
+    span = Span(source, 1, len(key) + 2, max(1, len(value)))
+    if another := re.search(r"\s([A-Za-z_][\w.]*=.*)", value):
+        return problem(f"`{text[:80]}` is two overrides in one", f"pass `{another[1]}` on its own", span)
+    if value.startswith("interval("):
+        return problem("an interval has no list of values to try", "write `range(START,STOP,STEP)` or values", span)
+    if value.startswith("glob("):
+        return problem("`glob` chooses among files, and there are none here", "list the values", span)
+    reason = "" if isinstance(error, HydraException) else f": {str(error)[:200]}"
+    quoted = value.replace("\\", "\\\\").replace("'", "\\'")
+    return problem(
+        f"cannot read the value `{value[:80]}`{reason}", f"if it is text, quote it: `{key}='{quoted[:80]}'`", span
+    )
 
 
 def _plain_value(value: object) -> object:
@@ -119,6 +175,16 @@ def _literal(value: object) -> str:
     return str(value)
 
 
+def _parses(text: str, parser: Any) -> bool:
+    from hydra.errors import HydraException
+
+    try:
+        parser.parse_override(text)
+    except HydraException:
+        return False
+    return True
+
+
 def sweep(overrides: Sequence[Override]) -> Iterator[list[Override]]:
     """Every combination of the swept values, in Hydra's order: the last override varies fastest.
 
@@ -134,8 +200,8 @@ def sweep(overrides: Sequence[Override]) -> Iterator[list[Override]]:
         yield list(combination)
 
 
-def apply(tree: Map, overrides: Sequence[Override], known: frozenset[str]) -> Map:
-    """The tree with every override applied, in order. `known` are the spec's own top-level keys.
+def apply(tree: Map, overrides: Sequence[Override]) -> Map:
+    """The tree with every override applied, in order.
 
     Raises:
         SpecError: listing every override that does not fit the tree.
@@ -144,7 +210,7 @@ def apply(tree: Map, overrides: Sequence[Override], known: frozenset[str]) -> Ma
     result: Tree = tree
     for override in overrides:
         try:
-            result = _apply(result, override, known)
+            result = _apply(result, override)
         except SpecError as error:
             problems.extend(error.diagnostics)
     if problems:
@@ -153,7 +219,7 @@ def apply(tree: Map, overrides: Sequence[Override], known: frozenset[str]) -> Ma
     return result
 
 
-def _apply(tree: Tree, override: Override, known: frozenset[str]) -> Tree:
+def _apply(tree: Tree, override: Override) -> Tree:
     if override.swept:
         raise fail(
             "override-syntax",
@@ -162,7 +228,14 @@ def _apply(tree: Tree, override: Override, known: frozenset[str]) -> Tree:
             help="`archc report` takes sweeps; for a list, write [a,b]",
         )
     path = override.path
-    parent = _parent(tree, override, known)
+    if path[0] == "defaults":
+        raise fail(
+            "unknown-key",
+            "`defaults` cannot be overridden: what a spec inherits is read before overrides",
+            override.part_span(0),
+            help="write a file that inherits it: `defaults: [parent, _self_]`",
+        )
+    parent = _parent(tree, override)
     if override.action == "delete":
         return _delete(tree, override, parent)
     value = from_plain(override.values[0], override.value_span)
@@ -178,46 +251,88 @@ def _apply(tree: Tree, override: Override, known: frozenset[str]) -> Tree:
         return _set_item(tree, override, parent, value, current)
     is_open = tuple(path[:-1]) in OPEN_MAPPINGS
     if override.action == "change" and current is None and is_open and isinstance(parent, Map):
-        hint = did_you_mean(key, parent.items) or one_of(parent.items)
         raise fail(
             "unknown-key",
             f"`{dotted(path[:-1])}` has no `{key}`",
             override.key_span,
-            label=hint,
-            help=f"to add it, write `+{override.text}`",
+            label=did_you_mean(key, parent.items),
+            notes=[f"it has {one_of(parent.items).removeprefix('one of: ')}"] if parent.items else [],
+            help=f"to add it, write `+{override.text}`" if override.source.kind == "override" else "",
         )
     if isinstance(current, Map) and isinstance(value, Map):
         value = merge(current, value)
     return replace_at(tree, path, value, override.key_span)
 
 
-def _parent(tree: Tree, override: Override, known: frozenset[str]) -> Tree:
+def _parent(tree: Tree, override: Override) -> Tree:
     """The container that the last key belongs to; settings groups that the file left out count as empty."""
     path = override.path
-    node: Tree | None = tree
-    for depth, key in enumerate(path[:-1]):
-        assert node is not None
-        here = find(tree, path[: depth + 1])
+    node = tree
+    for depth in range(len(path) - 1):
+        here = find(node, (path[depth],))
         if here is None:
-            if depth == 0 and (key in known or override.action in ("add", "force")) and isinstance(node, Map):
+            if isinstance(node, Map) and override.action != "delete" and _may_be_made(path[: depth + 1], override):
                 return Map({}, override.key_span)
-            raise _missing(override, node, path[:depth], key)
+            raise _missing(override, node, depth)
+        if not isinstance(here, Map | Seq):
+            inside = f"{path[depth + 1]}" if depth + 2 == len(path) else "…"
+            raise fail(
+                "unknown-key",
+                f"`{dotted(path[: depth + 1])}` is a single value, it has no `{path[depth + 1]}`",
+                override.part_span(depth + 1),
+                help=f"to make it a mapping, write `{dotted(path[: depth + 1])}={{{inside}: …}}`"
+                if path[: depth + 1] in settings_groups()
+                else "",
+            )
         node = here
-    assert node is not None
-    if not isinstance(node, Map | Seq):
-        message = f"`{dotted(path[:-1])}` is a value, it has no `{path[-1]}`"
-        raise fail("unknown-key", message, override.key_span)
     return node
 
 
-def _missing(override: Override, node: Tree, path: Path, key: object) -> SpecError:
+def _may_be_made(path: Path, override: Override) -> bool:
+    """Whether a mapping that is not there may come into being: a settings group, one of a row, one of the author's."""
+    if path in settings_groups():
+        return True
+    return (path[0] == "stages" and len(path) > 3) or (path[0] == "vars" and override.action in ("add", "force"))
+
+
+@cache
+def settings_groups() -> frozenset[Path]:
+    """The keys whose values are mappings that a spec may leave out: `norm`, `squeeze.rounding`, `table.defaults`, …"""
+
+    def groups(model: type[BaseModel], path: Path) -> Iterator[Path]:
+        for name, info in model.model_fields.items():
+            here = (*path, info.alias or name)
+            for kind in _kinds(info.annotation):
+                if issubclass(kind, BaseModel):
+                    yield here
+                    yield from groups(kind, here)
+                elif issubclass(kind, dict):
+                    yield here
+
+    return frozenset(path for path in groups(Spec, ()) if path[0] != "stages")
+
+
+def _kinds(annotation: Any) -> Iterator[type]:
+    origin = get_origin(annotation) or annotation
+    if isinstance(origin, type) and origin is not tuple:
+        yield origin
+    if not (isinstance(origin, type) and issubclass(origin, dict | tuple)):
+        for part in get_args(annotation):
+            yield from _kinds(part)
+
+
+def _missing(override: Override, node: Tree, depth: int) -> SpecError:
+    """What the override's key names at this depth is not in `node`."""
+    path, key, span = override.path[:depth], override.path[depth], override.part_span(depth)
     name = f"`{dotted(path)}`" if path else "the spec"
     if isinstance(node, Seq):
-        span = f"its rows are 0 to {len(node.items) - 1}" if node.items else "it is empty"
-        return fail("unknown-key", f"{name} has no item `{key}`", override.key_span, label=span)
+        known = f"its items are 0 to {len(node.items) - 1}" if node.items else "it is empty"
+        return fail("unknown-key", f"{name} has no item `{key}`", span, label=known)
     keys = list(node.items) if isinstance(node, Map) else []
-    hint = did_you_mean(key, keys) or one_of(keys)
-    return fail("unknown-key", f"{name} has no `{key}`", override.key_span, label=hint)
+    if not path and override.action != "delete":
+        keys = [info.alias or field for field, info in Spec.model_fields.items()]
+    hint = did_you_mean(key, keys)
+    return fail("unknown-key", f"{name} has no `{key}`", span, label=hint, help="" if hint else one_of(keys))
 
 
 def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, current: Tree | None) -> Tree:
@@ -225,7 +340,7 @@ def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, current:
     if current is None:
         appends = index == len(parent.items) and override.action in ("add", "force")
         if not appends:
-            error = _missing(override, parent, path[:-1], index)
+            error = _missing(override, parent, len(path) - 1)
             hint = f"`+{dotted(path[:-1])}.{len(parent.items)}=…` appends"
             raise SpecError(replace(d, help=hint) for d in error.diagnostics)
         return replace_at(tree, path[:-1], replace(parent, items=(*parent.items, value)))
@@ -238,7 +353,7 @@ def _delete(tree: Tree, override: Override, parent: Tree) -> Tree:
     path, key, wanted = override.path, override.path[-1], override.values[0]
     current = find(tree, path)
     if current is None:
-        raise _missing(override, parent, path[:-1], key)
+        raise _missing(override, parent, len(path) - 1)
     if "=" in override.text and getattr(current, "value", None) != wanted:
         raise fail(
             "override-conflict",

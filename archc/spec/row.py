@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Annotated, ClassVar, TypeVar
+from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr
 
@@ -27,7 +27,7 @@ class Row(Settings):
     """How `width_mult` treats this row's counts."""
     repeat: Annotated[Positive | None, Field(le=1000)] = None
     """Stand for this many rows, the stride on the first; `depth_mult` scales it."""
-    repeat_scale: Annotated[str, Field(pattern="^(scaled|fixed)$")] = "scaled"
+    repeat_scale: Literal["scaled", "fixed"] = "scaled"
     """`fixed` exempts this row's `repeat` from `depth_mult`."""
 
     _at: tuple[str, int] = PrivateAttr(("", 0))

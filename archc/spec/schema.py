@@ -29,10 +29,12 @@ from archc.spec.settings import (
     Squeeze,
     Table,
     parse_drop_path,
+    parse_norm,
 )
 from archc.spec.tree import Path
 from archc.spec.values import (
     Activation,
+    Expected,
     FrozenDict,
     Many,
     Multiplier,
@@ -40,6 +42,7 @@ from archc.spec.values import (
     Probability,
     Reference,
     References,
+    expect,
     reject,
 )
 
@@ -60,20 +63,22 @@ class Origin(Protocol):
 
 def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:
     # The loader has turned every row into its block's own model by now; this only holds the result still.
-    if not isinstance(value, Mapping) or not value:
-        reject("`stages` must name at least one stage", "stages: {stem: [{block: conv, out: 16}]}")
-    for name, rows in value.items():
-        if not STAGE_NAME.fullmatch(str(name)) or name == "input":
-            reject(f"`{name}` cannot name a stage", "use letters, digits and `_`; `input` is taken")
-        if not isinstance(rows, tuple) or not rows:
-            reject(f"stage `{name}` must be a list of rows")
+    example = "stages: {stem: [{block: conv, out: 16}]}"
+    if not isinstance(value, Mapping):
+        expect("a mapping of stage names to lists of rows", example)
+    if not value:
+        reject("`stages` holds no stage", example)
     return FrozenDict(value)
 
 
 class Spec(Settings):
     """A checked network description; frozen. Make another with `override`."""
 
-    name: Annotated[str, Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$")]
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
+        Expected("letters, digits, `_`, `.`, `+` and `-`, the first a letter or a digit"),
+    ]
     """The network's name; default: the file's."""
     input: Input = Input()
     """The input contract."""
@@ -98,14 +103,16 @@ class Spec(Settings):
     as `after_strided`, but never a transformer block (ml-cvnets, transformers)."""
     dropout: Probability = 0.0
     """The rate of `dropout` rows that state none."""
-    drop_path: Annotated[DropPath, BeforeValidator(parse_drop_path, json_schema_input_type=Probability | DropPath)] = (
-        DropPath()
-    )
+    drop_path: Annotated[
+        DropPath,
+        BeforeValidator(parse_drop_path, json_schema_input_type=Probability | DropPath),
+        Expected("a rate such as 0.2, or `{rate: 0.2, schedule: linear}`"),
+    ] = DropPath()
     """Stochastic depth of residual rows: a rate, or `{rate, schedule}`."""
 
     act: Activation = "relu"
     """The activation of rows that state none."""
-    norm: Norm = Norm()
+    norm: Annotated[Norm, BeforeValidator(parse_norm, json_schema_input_type=Literal["batch", "none"] | Norm)] = Norm()
     squeeze: Squeeze = Squeeze()
     init: Init = Init()
     padding: Padding = "symmetric"
@@ -137,6 +144,7 @@ class Spec(Settings):
                 f"`dilated: true` means output stride 16, but `output_stride` is {self.output_stride}",
                 "state only `output_stride`",
                 "conflicting-settings",
+                ("output_stride",),
             )
         return self
 

@@ -18,7 +18,20 @@ from pydantic import (
     model_validator,
 )
 
-from archc.spec.values import Activation, Epsilon, FrozenDict, Many, Positive, Probability, Ratio, Size, reject, show
+from archc.spec.diagnostics import did_you_mean, one_of
+from archc.spec.values import (
+    Activation,
+    Epsilon,
+    Expected,
+    FrozenDict,
+    Many,
+    Positive,
+    Probability,
+    Ratio,
+    Size,
+    expect,
+    reject,
+)
 
 
 class Settings(BaseModel):
@@ -70,6 +83,7 @@ def _per_channel(value: object) -> object:
 PerChannel = Annotated[
     float | tuple[float, ...],
     BeforeValidator(_per_channel),
+    Expected("a number, or a list of one per channel"),
     WithJsonSchema({"anyOf": [{"type": "number"}, {"type": "array", "items": {"type": "number"}}]}),
 ]
 
@@ -94,12 +108,15 @@ class Input(Settings):
         for name in ("mean", "std"):
             value = getattr(self, name)
             if isinstance(value, tuple) and len(value) != self.channels:
+                values = f"{len(value)} value{'s' * (len(value) != 1)}"
+                channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
                 reject(
-                    f"`input.{name}` has {len(value)} values for {self.channels} channels",
-                    f"give one number, or {self.channels} of them: `input.{name}=0.5`",
+                    f"`input.{name}` has {values} for {channels}",
+                    f"give one number for all, or {self.channels} of them",
+                    at=(name,),
                 )
         if min(self.std if isinstance(self.std, tuple) else (self.std,)) <= 0:
-            reject("`input.std` must be positive", "it divides the input")
+            reject("`input.std` must be positive", "the input is divided by it", at=("std",))
         return self
 
 
@@ -128,16 +145,24 @@ def _parse_initializer(value: object) -> object:
     if isinstance(value, str):
         if value in _PLAIN_INITIALIZERS:
             return value
-        reject(f"`{value}` is not an initialiser", f"one of {', '.join(_PLAIN_INITIALIZERS)}, normal, trunc_normal")
+        if value in _NORMAL_INITIALIZERS:
+            expect(_INITIALIZER, f"write `{{{value}: 0.01}}`, with its standard deviation")
+        names = [*_PLAIN_INITIALIZERS, *_NORMAL_INITIALIZERS]
+        expect(_INITIALIZER, did_you_mean(value, names) or one_of(names))
     if isinstance(value, tuple) and len(value) == 2:
         return value
     if isinstance(value, dict) and len(value) == 1:
         (kind, std), *_ = value.items()
-        if kind in ("normal", "trunc_normal") and isinstance(std, int | float) and 0 <= std <= 100:
-            return (kind, float(std))
-    return reject(f"expected a name, or {{normal: STD}} or {{trunc_normal: STD}}, not {show(value)}")
+        if kind not in _NORMAL_INITIALIZERS:
+            expect(_INITIALIZER, did_you_mean(kind, _NORMAL_INITIALIZERS))
+        if isinstance(std, bool) or not isinstance(std, int | float):
+            expect("a standard deviation such as 0.01", at=(kind,))
+        return (kind, float(std)) if 0 <= std <= 100 else expect("between 0 and 100", at=(kind,))
+    return expect(_INITIALIZER)
 
 
+_INITIALIZER = "an initialiser's name, `{normal: STD}` or `{trunc_normal: STD}`"
+_NORMAL_INITIALIZERS = ("normal", "trunc_normal")
 _PLAIN_INITIALIZERS = (
     "kaiming_normal_fan_out",  # torchvision: fan_out = C·k², groups ignored
     "kaiming_normal_fan_out_grouped",  # timm, TensorFlow: fan_out = C·k²/groups
@@ -160,7 +185,7 @@ Initializer = Annotated[
                         "required": [name],
                         "additionalProperties": False,
                     }
-                    for name in ("normal", "trunc_normal")
+                    for name in _NORMAL_INITIALIZERS
                 ),
             ]
         }
@@ -188,7 +213,12 @@ class DropPath(Settings):
 
 
 def _parse_anything(value: object) -> FrozenDict[str, Any]:
-    return FrozenDict(value) if isinstance(value, dict) else reject(f"expected a mapping, not {show(value)}")
+    return FrozenDict(value) if isinstance(value, dict) else expect("a mapping")
+
+
+def parse_norm(value: object) -> object:
+    """`norm: none` stands for `{kind: none}`."""
+    return {"kind": value} if isinstance(value, str) else value
 
 
 def parse_drop_path(value: object) -> object:

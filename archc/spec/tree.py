@@ -7,10 +7,12 @@ share what they did not touch.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from archc.spec.diagnostics import Source, Span
+from archc.spec.diagnostics import Source, Span, fail
+
+MAX_DEPTH = 40
 
 Path = tuple[str | int, ...]
 
@@ -57,10 +59,15 @@ class Map:
 
 
 @dataclass(frozen=True, slots=True)
-class Patch:
-    """A row written as a list, and the changes that a child file makes to it by column name.
+class Unread(Map):
+    """A row that could not be read, and whose problem is reported; it holds the place, so that others keep theirs."""
 
-    Reading the table joins them.
+
+@dataclass(frozen=True, slots=True)
+class Patch:
+    """A list, and a child file's mapping laid on it that names columns, or items that the list does not have.
+
+    Where the list is a row, reading the table joins them; elsewhere it is a mistake.
     """
 
     row: Tree
@@ -84,12 +91,19 @@ def plain(tree: Tree) -> object:
     return plain(tree.changes) if isinstance(tree, Patch) else tree.value
 
 
-def from_plain(value: object, span: Span) -> Tree:
-    """A tree of plain Python values, every node at one span (an override's, or a Python caller's)."""
+def from_plain(value: object, span: Span, depth: int = 0) -> Tree:
+    """A tree of plain Python values, every node at one span (an override's, or a Python caller's).
+
+    Raises:
+        SpecError: nested too deeply, or in itself.
+    """
+    if depth > MAX_DEPTH:
+        raise fail("too-deep", f"nested more than {MAX_DEPTH} levels deep", span)
     if isinstance(value, Mapping):
-        return Map({str(k): from_plain(v, span) for k, v in value.items()}, span, {str(k): span for k in value})
-    if isinstance(value, Sequence) and not isinstance(value, str | bytes):
-        return Seq(tuple(from_plain(item, span) for item in value), span)
+        items = {str(key): from_plain(item, span, depth + 1) for key, item in value.items()}
+        return Map(items, span, dict.fromkeys(items, span))
+    if isinstance(value, list | tuple):
+        return Seq(tuple(from_plain(item, span, depth + 1) for item in value), span)
     return Scalar(value, span)
 
 
@@ -114,14 +128,17 @@ def merge(base: Tree, over: Tree) -> Tree:
 
 
 def _patch(base: Seq | Patch, over: Map) -> Tree:
-    if isinstance(base, Patch) or not all(key.isdecimal() for key in over.items):
+    if isinstance(base, Patch) or not all(is_index(key) and int(key) < len(base.items) for key in over.items):
         return Patch(base, over)
     items = list(base.items)
     for key, value in over.items.items():
-        if int(key) >= len(items):
-            return over  # not an item to change; the schema will say what is wrong with a mapping here
         items[int(key)] = merge(items[int(key)], value)
     return replace(base, items=tuple(items))
+
+
+def is_index(key: str) -> bool:
+    """Whether a key is the number of a list's item."""
+    return key.isascii() and key.isdecimal() and len(key) <= 9
 
 
 def child(tree: Tree, key: str | int) -> Tree | None:

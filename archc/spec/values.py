@@ -15,15 +15,33 @@ from typing import Annotated, Any, Literal, NoReturn, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
 from pydantic_core import PydanticCustomError
 
+from archc.spec.yaml import plain_scalar
+
 MAX_CHANNELS = 1_000_000
+MAX_RATIO = 1000
 
 _RATIO = re.compile(r"([0-9]*\.?[0-9]+)x")
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
 
 
-def reject(message: str, help: str = "", id: str = "invalid-value") -> NoReturn:
-    """Raise, inside a pydantic validator, an error that becomes a diagnostic of this id, message and help."""
-    raise PydanticCustomError(id, "{message}", {"message": message, "help": help})
+def reject(message: str, help: str = "", id: str = "invalid-value", at: tuple[str | int, ...] = ()) -> NoReturn:
+    """Raise, inside a pydantic validator, an error that becomes a diagnostic of this id, message and help.
+
+    `at` leads from the value that is validated to the part of it that is wrong.
+    """
+    raise PydanticCustomError(id, "{message}", {"message": message, "help": help, "at": at})
+
+
+def expect(expected: str, help: str = "", at: tuple[str | int, ...] = ()) -> NoReturn:
+    """Raise, inside a pydantic validator, the diagnostic that the value must be something else than it is."""
+    raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "help": help, "at": at})
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """Says in words, among a field's annotations, what its values are: `must be {text}`."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,17 +61,21 @@ Count = int | Ratio
 def _parse_count(value: object) -> object:
     if isinstance(value, Ratio):
         return value
-    if isinstance(value, str) and (match := _RATIO.fullmatch(value)):
+    if isinstance(value, str) and (match := _RATIO.fullmatch(value[:40])):
         ratio = float(match[1])
-        return (
-            Ratio(ratio) if 0 < ratio <= 1000 else reject(f"`{value}` is not a sensible ratio", "0x < ratio <= 1000x")
-        )
+        return Ratio(ratio) if 0 < ratio <= MAX_RATIO else expect(f"more than 0x and at most {MAX_RATIO}x")
     if isinstance(value, bool) or not isinstance(value, int):
-        hint = f"write `{value:g}x` for a ratio of the input" if isinstance(value, float) else ""
-        reject(f"expected a channel count such as `64`, or a ratio such as `4x`, not {show(value)}", hint)
-    if not 1 <= value <= MAX_CHANNELS:
-        reject(f"a channel count is between 1 and {MAX_CHANNELS:,}, not {value}")
-    return value
+        expect("a channel count such as `64` or a ratio such as `4x`", _count_hint(value))
+    return value if 1 <= value <= MAX_CHANNELS else expect(f"between 1 and {MAX_CHANNELS:,} channels")
+
+
+def _count_hint(value: object) -> str:
+    if isinstance(value, float) and 0 < value <= MAX_RATIO:
+        whole = f"`{value:.0f}` for that many channels, " if value.is_integer() else ""
+        return f"write {whole}`{Ratio(value)}` for a ratio of the input"
+    if isinstance(value, str) and (match := re.fullmatch(r"[x×*]\s*([0-9.]+)|([0-9.]+)\s*(?:[X×*]|\sx)", value[:40])):
+        return f"did you mean `{match[1] or match[2]}x`?"
+    return ""
 
 
 def show(value: object) -> str:
@@ -65,8 +87,10 @@ def show(value: object) -> str:
     elif isinstance(value, list | tuple):
         text = f"a list of {len(value)}"
     else:
-        text = str(value)
-        text = f"`{text if len(text) <= 40 else text[:37] + '...'}`"
+        text = shown = str(value)[:10_000] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
+        if isinstance(value, str) and (not text or not isinstance(plain_scalar(text[:40]), str)):
+            shown = f'"{text}"'  # in quotes it is text, although it looks like something else
+        text = f"`{shown if len(shown) <= 40 else shown[:37] + '...'}`"
     return text
 
 
@@ -100,12 +124,14 @@ Multiplier = Annotated[float, Field(gt=0, le=100)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]
 
 
+_PAIR = "one whole number or `[height, width]`"
+
+
 def _parse_pair(value: object) -> object:
     if isinstance(value, list | tuple):
-        return (
-            tuple(value) if len(value) == 2 else reject(f"expected one number or `[height, width]`, not {show(value)}")
-        )
-    return (value, value)
+        return tuple(value) if len(value) == 2 else expect(_PAIR)
+    # One number is both, and what is no number is refused once.
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else expect(_PAIR)
 
 
 _Item = TypeVar("_Item")
@@ -163,9 +189,9 @@ class FrozenDict(dict[_K, _V]):
 _REFERENCE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{_REFERENCE.pattern}$"}
 
 
-def _parse_reference(value: object) -> object:
+def _parse_reference(value: object, at: tuple[str | int, ...] = ()) -> object:
     if not isinstance(value, str) or not _REFERENCE.fullmatch(value):
-        reject(f"expected a reference such as `c3` or `c5.0`, not {show(value)}")
+        expect("a reference such as `c3` or `c5.0`", at=at)
     return value
 
 
@@ -182,10 +208,10 @@ def _parse_references(value: object) -> object:
     if isinstance(value, str):
         return _parse_reference(value)
     if isinstance(value, Mapping) and value:
-        return FrozenDict({str(k): _parse_reference(v) for k, v in value.items()})
+        return FrozenDict({str(k): _parse_reference(v, (str(k),)) for k, v in value.items()})
     if isinstance(value, list | tuple) and value:
-        return tuple(_parse_reference(v) for v in value)
-    return reject(f"expected a reference, a list of them, or a mapping of names to them, not {show(value)}")
+        return tuple(_parse_reference(v, (i,)) for i, v in enumerate(value))
+    return expect("a reference such as `c3`, a list of references, or a mapping of names to them")
 
 
 References = Annotated[
@@ -213,11 +239,11 @@ def map_references(references: References, change: Callable[[str], str]) -> Refe
     return tuple(change(reference) for reference in references)
 
 
-def names_in(references: object) -> Iterator[str]:
-    """Every reference of a `References` value, in order."""
+def names_in(references: object) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """Every reference of a `References` value, in order, with the path to it inside the value."""
     if isinstance(references, str):
-        yield references
+        yield (), references
     elif isinstance(references, Mapping):
-        yield from references.values()
+        yield from (((key,), reference) for key, reference in references.items())
     elif isinstance(references, tuple):
-        yield from references
+        yield from (((index,), reference) for index, reference in enumerate(references))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import NamedTuple
 
 from archc.spec.diagnostics import SpecError, did_you_mean, fail
@@ -39,8 +38,10 @@ def tap(spec: Spec, reference: str, path: Path, before: Position | None = None) 
     if reference == "input":
         return INPUT
     if stage not in spec.stages:
-        hint = did_you_mean(stage, ["input", *spec.stages]) or f"the stages are {', '.join(spec.stages)}"
-        raise fail("unknown-reference", f"there is no stage `{stage}`", spec.span(*path), label=hint)
+        hint = did_you_mean(stage, ["input", *spec.stages])
+        names = ", ".join(f"`{name}`" for name in spec.stages)
+        help = "" if hint else f"the stages are {names}; `input` is the network's input"
+        raise fail("unknown-reference", f"there is no stage `{stage}`", spec.span(*path), label=hint, help=help)
     rows = spec.stages[stage]
     if not rest:
         found = Tap(stage, len(rows) - 1)
@@ -51,7 +52,7 @@ def tap(spec: Spec, reference: str, path: Path, before: Position | None = None) 
                 "unknown-reference",
                 f"stage `{stage}` has no row `{number}`",
                 spec.span(*path),
-                label=f"its rows are {stage}.0 to {stage}.{len(rows) - 1}",
+                label=f"its rows are {stage}.0 to {stage}.{len(rows) - 1}" if len(rows) > 1 else "its only row is 0",
             )
         found = Tap(stage, int(number), part)
     if before is not None and not _precedes(spec, found, before):
@@ -85,9 +86,9 @@ def inputs(spec: Spec) -> dict[Position, tuple[Tap, ...]]:
         here = (stage, index)
         taps = [previous]
         if row.from_ is not None:
-            taps = _collect(spec, names_in(row.from_), ("stages", *row.at, "from"), problems, here)
+            taps = _collect(spec, row.from_, ("stages", *row.at, "from"), problems, here)
         for name in row.reference_fields():
-            taps += _collect(spec, [getattr(row, name)], ("stages", *row.at, name), problems, here)
+            taps += _collect(spec, getattr(row, name), ("stages", *row.at, name), problems, here)
         wires[here] = tuple(taps)
         previous = Tap(stage, index)
     if problems:
@@ -103,8 +104,8 @@ def outputs(spec: Spec) -> dict[str, Tap]:
     """
     wanted = spec.outputs if spec.outputs is not None else next(reversed(spec.stages))
     problems: list[SpecError] = []
-    references = list(names_in(wanted))
-    taps = _collect(spec, references, ("outputs",), problems)
+    references = [reference for _, reference in names_in(wanted)]
+    taps = _collect(spec, wanted, ("outputs",), problems)
     if problems:
         raise SpecError(d for problem in problems for d in problem.diagnostics)
     names = list(wanted) if isinstance(wanted, dict) else references
@@ -115,12 +116,12 @@ def outputs(spec: Spec) -> dict[str, Tap]:
 
 
 def _collect(
-    spec: Spec, references: Iterable[str], path: Path, problems: list[SpecError], before: Position | None = None
+    spec: Spec, references: object, path: Path, problems: list[SpecError], before: Position | None = None
 ) -> list[Tap]:
     found: list[Tap] = []
-    for reference in references:
+    for below, reference in names_in(references):
         try:
-            found.append(tap(spec, reference, path, before))
+            found.append(tap(spec, reference, (*path, *below), before))
         except SpecError as error:
             problems.append(error)
     return found

@@ -13,12 +13,11 @@ from typing import Any
 
 import yaml
 
-from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, fail
-from archc.spec.tree import Map, Scalar, Seq, Tree
+from archc.spec.diagnostics import LINE_BREAK, Diagnostic, Source, Span, SpecError, did_you_mean, fail
+from archc.spec.tree import MAX_DEPTH, Map, Scalar, Seq, Tree
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
-MAX_DEPTH = 40
 MAX_DIGITS = 40
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -45,7 +44,8 @@ def read_file(path: Path, name: str | None = None) -> Tree:
     except IsADirectoryError:
         raise fail("not-a-file", f"`{name}` is a directory, not a spec file") from None
     except FileNotFoundError:
-        raise fail("file-not-found", f"there is no file `{name}`") from None
+        known = [str(other) for other in path.parent.glob("*.y*ml")][:1000]
+        raise fail("file-not-found", f"there is no file `{name}`", label=did_you_mean(str(path), known)) from None
     except (OSError, ValueError) as error:
         raise fail("unreadable-file", f"cannot read `{name}`: {getattr(error, 'strerror', None) or error}") from None
     if len(data) > MAX_BYTES:
@@ -72,18 +72,18 @@ def read_text(source: Source) -> Tree:
     try:
         tree = builder.document()
     except yaml.MarkedYAMLError as error:
-        span = builder.span(error.problem_mark) if error.problem_mark else None
-        context = (error.context or "").strip()
-        raise fail(
-            "yaml-syntax", f"not valid YAML: {error.problem}", span, notes=[context] if context else []
-        ) from None
+        raise SpecError([_syntax_problem(error, builder)]) from None
     except yaml.reader.ReaderError as error:
-        raise fail("yaml-syntax", f"not valid YAML: {error.reason} at position {error.position}") from None
-    except yaml.YAMLError as error:
-        raise fail("yaml-syntax", f"not valid YAML: {error}") from None
+        raise SpecError([_character_problem(error, source)]) from None
     if builder.problems:
         raise SpecError(builder.problems)
     return tree
+
+
+def _merged(value: Tree) -> list[Map]:
+    """What `<<` merges in: a mapping, or a list of them."""
+    bases = value.items if isinstance(value, Seq) else (value,)
+    return [base for base in bases if isinstance(base, Map)] if all(isinstance(base, Map) for base in bases) else []
 
 
 def plain_scalar(text: str) -> object:
@@ -93,6 +93,54 @@ def plain_scalar(text: str) -> object:
     if _INT.fullmatch(text):
         return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
     return float(text) if _FLOAT.fullmatch(text) else text
+
+
+def _syntax_problem(error: yaml.MarkedYAMLError, builder: _Builder) -> Diagnostic:
+    """What PyYAML's parser says, in words that help; its own where none are known."""
+    mark = error.problem_mark or error.context_mark
+    opened = error.context_mark
+    problem, source = str(error.problem or "the YAML ends too early"), builder.source
+    line = source.line(mark.line + 1) if mark else ""
+    message, help = f"not valid YAML: {problem}", ""
+    if mark and line[mark.column : mark.column + 1] == "\t":
+        message, help = "a tab where YAML wants spaces", "indent with spaces"
+    elif "expected ':'" in problem:
+        mark = opened or mark  # the key that has no colon, not the line after it
+        message, help = "a key without a value", "write `key: value`"
+    elif "expected ',' or" in problem:
+        bracket, opening = problem.rpartition("or ")[2].strip("'"), "{" if "}" in problem else "["
+        message = f"a `{opening}` is not closed, or a comma is missing"
+        help = f"close it with `{bracket}`"
+        if opened and mark and opened.line != mark.line:
+            message += f"; it opens on line {opened.line + 1}"
+        if re.search(r"[^\"']\$\{", line):
+            help = 'inside brackets a reference is quoted: `"${name}"`'
+    elif "expected '-' indicator" in problem or "expected key" in problem or "block end" in problem:
+        message, help = "the line does not fit those above it", "look at its indentation"
+    elif "mapping values are not allowed" in problem:
+        message, help = "a `:` where no key can stand", "quote a text that holds `: `, or look at the indentation"
+    elif "unexpected end of stream" in problem:
+        message, help = "a quote is not closed", "it opens here"
+        mark = opened or mark
+    elif "special characters" in problem or "control characters" in problem:
+        message, help = "a character that text files do not hold", "remove it; the file may be damaged or binary"
+    elif "anchor" in problem or "alias" in problem:
+        message, help = (
+            f"not valid YAML: {problem}",
+            "quote a text that begins with `&` or `*`",
+        )
+    return Diagnostic("yaml-syntax", message, builder.span(mark) if mark else None, help=help)
+
+
+def _character_problem(error: yaml.reader.ReaderError, source: Source) -> Diagnostic:
+    """A character that YAML does not allow; the error counts characters, or bytes in the C parser."""
+    bad = re.search(r"[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]", source.text)
+    span, code = None, ""
+    if bad:
+        before = re.split(LINE_BREAK, source.text[: bad.start()])
+        span, code = Span(source, len(before), len(before[-1]) + 1), f" (U+{ord(bad[0]):04X})"
+    message = f"a character that text files do not hold{code}"
+    return Diagnostic("yaml-syntax", message, span, help="remove it; the file may be damaged or binary")
 
 
 class _Builder:
@@ -183,8 +231,8 @@ class _Builder:
             key_span = self.span(event.start_mark, event.end_mark)
             key = self._key(event, key_span, depth)
             value = self._node(next(self.events), depth + 1)
-            if key == "<<" and isinstance(value, Map):
-                merged.append(value)
+            if key == "<<" and not getattr(event, "style", "") and (bases := _merged(value)):
+                merged += bases
             elif key in items:
                 first = keys[key]
                 self._problem(
@@ -203,14 +251,17 @@ class _Builder:
 
     def _key(self, event: yaml.Event, span: Span, depth: int) -> str | None:
         if isinstance(event, yaml.ScalarEvent):
-            self._charge(1, span)
-            return event.value
+            self._node(event, depth + 1)
+            return str(event.value)
         self._node(event, depth + 1)
         self._problem("yaml-key", "a key must be a plain word", span)
         return None
 
     def _scalar(self, event: yaml.ScalarEvent, span: Span) -> object:
-        text = event.value
+        text: str = event.value
+        if surrogate := re.search("[\ud800-\udfff]", text):
+            self._problem("yaml-syntax", f"half a character (`\\u{ord(surrogate[0]):04x}`) in a text", span)
+            return ""
         if event.style:  # quoted or a block scalar; plain is None, or "" from the C parser
             return text
         if len(text) > MAX_DIGITS and _INT.fullmatch(text):
