@@ -47,7 +47,7 @@ def build(request: Request, output: Path | None, seed: int, force: bool, counter
     spec = load(request.spec, request.overrides)
     report = archc.report(spec)
     require("torch", "torch")
-    model = archc.build(report.graph, seed=seed)
+    model = _build(report, seed)
     console = out()
     print_report(console, report, request.overrides)
     if counter:
@@ -62,6 +62,20 @@ def build(request: Request, output: Path | None, seed: int, force: bool, counter
         _write(output, spec, report, model)
         console.print(f"wrote {', '.join(str(output / name) for name in FILES)}")
     return 0
+
+
+def _build(report: Report, seed: int) -> Any:
+    import archc
+
+    try:
+        return archc.build(report.graph, seed=seed)
+    except (MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and "memory" not in str(error):
+            raise
+        from archc.reporting.numbers import count, memory
+
+        needed = f"{count(report.params)} parameters take {memory(4 * report.params)}"
+        raise click.ClickException(f"there is not enough memory: {needed}") from None
 
 
 def _verify(console: Console, report: Report, model: Any) -> bool:

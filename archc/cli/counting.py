@@ -30,11 +30,10 @@ def require(module: str, extra: str) -> Any:
             warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
-        if error.name != module.partition(".")[0]:
+        package = module.partition(".")[0]
+        if (error.name or "").partition(".")[0] != package:
             raise
-        raise click.UsageError(
-            f"this needs {error.name}, which is not installed: pip install 'archc[{extra}]'"
-        ) from None
+        raise click.UsageError(f"this needs {package}, which is not installed: pip install 'archc[{extra}]'") from None
 
 
 def meta_flops(report: Report) -> Mapping[str, int]:

@@ -34,10 +34,13 @@ def print_json(value: object) -> None:
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
     """Print diagnostics in full to stderr, each once, a blank line after each."""
+    unique = dict.fromkeys(diagnostics)
+    if not unique:
+        return  # rich need not be imported to print nothing
     from archc.reporting.diagnostics import full
 
     console = err()
-    for diagnostic in dict.fromkeys(diagnostics):
+    for diagnostic in unique:
         console.print(full(diagnostic))
         console.print()
 

@@ -19,29 +19,26 @@ _OLD, _NEW = "red", "green"
 def print_diff(console: Console, found: Difference, labels: tuple[str, str]) -> None:
     """Print what differs, then what it costs; the labels say what the two sides are."""
     console.print(line((labels[0], f"bold {_OLD}"), " → ", (labels[1], f"bold {_NEW}")))
-    console.print()
     if not found:
+        console.print()
         console.print("No setting and no row differs.")
-    if found.settings:
-        _print_settings(console, found.settings)
-    if found.rows:
-        _print_rows(console, found.rows)
-    console.print()
-    _prices(found).print(console)
+    tables = [_settings(found.settings)] if found.settings else []
+    tables += [_rows(found.rows)] if found.rows else []
+    for table in (*tables, _prices(found)):
+        console.print()
+        table.print(console)
 
 
-def _print_settings(console: Console, changes: tuple[Change, ...]) -> None:
+def _settings(changes: tuple[Change, ...]) -> Table:
     table = Table((Column("setting", style="bold"), Column("before"), Column("after")))
     table.rows = [(change.key, _value(change.before, _OLD), _value(change.after, _NEW)) for change in changes]
-    table.print(console)
+    return table
 
 
-def _print_rows(console: Console, rows: tuple[RowChange, ...]) -> None:
-    console.print()
+def _rows(rows: tuple[RowChange, ...]) -> Table:
     table = Table((Column("row", style="bold"), Column("block"), Column("after all passes")))
-    for row in rows:
-        table.rows.append((_name(row), row.block, _changes(row)))
-    table.print(console)
+    table.rows = [(_name(row), _block(row), _changes(row)) for row in rows]
+    return table
 
 
 def _name(row: RowChange) -> str:
@@ -50,20 +47,28 @@ def _name(row: RowChange) -> str:
     return f"{row.before} → {row.after}"
 
 
-def _changes(row: RowChange) -> Text:
+def _block(row: RowChange) -> Text:
     if row.before is None or row.after is None:
-        sign, style = ("+", _NEW) if row.before is None else ("-", _OLD)
-        values = [(change.key, change.before if change.after is None else change.after) for change in row.changes]
-        shown = (f"{key} {_written(value)}" for key, value in values if key != "block")
-        return Text(f"{sign} {', '.join(shown)}", style)
-    text = Text()
-    for change in row.changes:
-        text.append(", " if text else "")
-        text.append(f"{change.key} ")
-        text.append_text(_value(change.before, _OLD))
-        text.append(" → ")
-        text.append_text(_value(change.after, _NEW))
-    return text
+        return Text(f"{'+' if row.before is None else '-'} {row.block}", _NEW if row.before is None else _OLD)
+    changed = [change for change in row.changes if change.key == "block"]
+    return _arrow(changed[0]) if changed else Text(row.block)
+
+
+def _changes(row: RowChange) -> Text:
+    """`out 40 → 32, +bias true`; the block has its own column."""
+    return Text(", ").join(_change(change) for change in row.changes if change.key != "block")
+
+
+def _change(change: Change) -> Text:
+    if change.before is None:
+        return Text(f"+{change.key} {_written(change.after)}", _NEW)
+    if change.after is None:
+        return Text(f"-{change.key} {_written(change.before)}", _OLD)
+    return Text(f"{change.key} ").append_text(_arrow(change))
+
+
+def _arrow(change: Change) -> Text:
+    return Text.assemble(_value(change.before, _OLD), " → ", _value(change.after, _NEW))
 
 
 def _value(value: Any, style: str) -> Text:

@@ -72,8 +72,9 @@ def _blocks(labels: Iterable[str]) -> str:
 
 def _facts(report: Report) -> list[tuple[str, str]]:
     seen = numbers.field(*report.receptive_field)
+    plural = "output" if len(report.outputs) == 1 else "outputs"
     return [
-        *(("output" if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
+        *((plural if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
         ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
         ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32"),
         ("MACs by", report.convention),
