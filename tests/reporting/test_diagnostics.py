@@ -3,6 +3,9 @@ from __future__ import annotations
 import json
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from archc.reporting.diagnostics import WIDEST, as_json, concise, full, github
 from archc.spec.diagnostics import Diagnostic, Source, Span
@@ -125,3 +128,19 @@ def test_json_is_a_list_of_what_the_diagnostic_says() -> None:
     diagnostic = Diagnostic("x", "no", at("a: 1", "1"), "b", ("c",), "d")
     assert json.loads(as_json([diagnostic])) == [diagnostic.to_dict()]
     assert json.loads(as_json([])) == []
+
+
+_LINES = st.text(
+    st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from("\t宽\x1b\u200b\u202eé")), max_size=400
+)
+
+
+@given(text=_LINES, line=st.integers(1, 4), column=st.integers(1, 500), length=st.integers(1, 500))
+def test_any_text_with_any_span_is_rendered(text: str, line: int, column: int, length: int) -> None:
+    diagnostic = Diagnostic("x", text, Span(Source(text, text), line, column, length), text, (text,), text)
+    lines = full(diagnostic).plain.split("\n")
+    assert all(character.isprintable() for line in lines for character in line)
+    assert concise(diagnostic).plain.isprintable()
+    assert "\n" not in github(diagnostic).plain
+    excerpt = [line for line in lines if " | " in line][:1]
+    assert all(cell_len(line) <= WIDEST + 8 for line in excerpt if not text.count("|"))
