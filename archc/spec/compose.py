@@ -21,7 +21,6 @@ def compose(path: Path, name: str | None = None) -> Map:
         SpecError: a file that cannot be read, a parent that does not exist, or a cycle.
     """
     tree = read_file(path, name)
-    assert isinstance(tree, Map)
     if "defaults" not in tree.items:
         return tree
     # Hydra costs a hundred milliseconds to import, so a spec without parents does not.

@@ -6,6 +6,7 @@ it): its public `compose` keeps global state, refuses threads, and returns no po
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,9 +80,7 @@ class _Files(ConfigRepository):
             file = library.find_parent(config_path, self.directory)
             if file is None:
                 return None
-            tree = read_file(file)
-            assert isinstance(tree, Map)
-            self._remember(config_path, tree)
+            tree = self._remember(config_path, read_file(file))
         defaults = tree.items.get("defaults")
         config = OmegaConf.create({"defaults": plain(defaults) if defaults else [], "content": True})
         header = ConfigSource._get_header_dict(tree.span.source.text[:512])
@@ -140,12 +139,10 @@ class _Files(ConfigRepository):
         """The error for a defaults list that Hydra does not take."""
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
         span = self.trees[self.primary].key_span("defaults")
-        if "more than once" in reason or "duplicate" in reason.lower():
-            named = [entry for entry in self._entries() if f"{entry[1]} " in f"{reason} " or f"'{entry[1]}'" in reason]
-            if named:
-                _, parent, span = named[-1]
-                message = f"`{parent}` is inherited twice"
-                return fail("bad-defaults", message, span, help="name it once, in the spec that both ways lead to")
+        if twice := re.match(r"Multiple values for (\S+)\. |(\S+) appears more than once", reason):
+            group = (twice[1] or twice[2]).partition("@")[0]
+            spans = [span for _, parent, span in self._entries() if parent.startswith(f"{group}/")]
+            return fail("bad-defaults", f"`{group}` is chosen twice", spans[-1] if spans else span)
         return fail("bad-defaults", f"these `defaults` cannot be read: {reason}", span, help=_ADVICE)
 
 

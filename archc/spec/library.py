@@ -28,13 +28,11 @@ def find(name: str) -> Path:
         SpecError: there is none.
     """
     path = Path(name)
-    if path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or path.exists():
+    if path.suffix in (".yaml", ".yml") or len(path.parts) != 1 or _exists(path):
         return path
-    candidate = bundled_directory() / f"{name}.yaml"
-    if candidate.is_file():
-        return candidate
-    if path.with_suffix(".yaml").is_file():
-        return path.with_suffix(".yaml")
+    for candidate in (bundled_directory() / f"{name}.yaml", Path(f"{name}.yaml")):
+        if _exists(candidate):
+            return candidate
     hint = did_you_mean(name, bundled()) or f"the bundled specs are {', '.join(bundled())}"
     raise fail(
         "file-not-found", f"there is no spec `{name}`: no such file, and no bundled spec of that name", help=hint
@@ -45,6 +43,13 @@ def find_parent(name: str, directory: Path) -> Path | None:
     """The file that a `defaults` entry means: beside the inheriting file first, then among the bundled specs."""
     for base in (directory, bundled_directory()):
         candidate = base / (name if name.endswith(".yaml") else f"{name}.yaml")
-        if candidate.is_file():
+        if _exists(candidate):
             return candidate
     return None
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that the file system cannot hold
+        return False

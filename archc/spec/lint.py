@@ -9,7 +9,15 @@ from archc.spec.schema import Spec
 
 
 def lint(spec: Spec) -> Iterator[Diagnostic]:
-    """Warnings about a spec: every setting that is given and changes nothing."""
+    """Warnings about a spec: every setting that it gives itself, not by inheritance, and that changes nothing."""
+    for problem in _unused(spec):
+        top = spec.span()
+        inherited = problem.span and top and problem.span.source.kind == "file" and problem.span.source != top.source
+        if not inherited:
+            yield problem
+
+
+def _unused(spec: Spec) -> Iterator[Diagnostic]:
     rows = [row for _, _, row in spec.rows()]
     written = spec.model_fields_set
 

@@ -31,7 +31,7 @@ _WORDS: dict[str, object] = {
 }  # fmt: skip
 
 
-def read_file(path: Path, name: str | None = None) -> Tree:
+def read_file(path: Path, name: str | None = None) -> Map:
     """Read one file.
 
     Raises:
@@ -62,7 +62,7 @@ def read_file(path: Path, name: str | None = None) -> Tree:
     return read_text(Source(name, text))
 
 
-def read_text(source: Source) -> Tree:
+def read_text(source: Source) -> Map:
     """Read one YAML document whose top is a mapping.
 
     Raises:
@@ -151,7 +151,7 @@ class _Builder:
         self.count = 0
         self.events = yaml.parse(source.text, Loader=_Loader)
 
-    def document(self) -> Tree:
+    def document(self) -> Map:
         self._next(yaml.StreamStartEvent)
         start = Span(self.source, 1, 1)
         if isinstance(event := next(self.events), yaml.StreamEndEvent):
@@ -251,7 +251,7 @@ class _Builder:
 
     def _key(self, event: yaml.Event, span: Span, depth: int) -> str | None:
         if isinstance(event, yaml.ScalarEvent):
-            self._node(event, depth + 1)
+            self._node(event, depth)
             return str(event.value)
         self._node(event, depth + 1)
         self._problem("yaml-key", "a key must be a plain word", span)
