@@ -26,6 +26,10 @@ class Source:
     text: str
     kind: Literal["file", "override", "python"] = "file"
 
+    def __post_init__(self) -> None:
+        if not self.name.isprintable():
+            object.__setattr__(self, "name", printable(self.name))
+
     def line(self, number: int) -> str:
         """The line with this 1-based number, without its line break; empty past the end."""
         lines = re.split(LINE_BREAK, self.text)
@@ -59,6 +63,12 @@ class Diagnostic:
     help: str = ""
     severity: Severity = "error"
 
+    def __post_init__(self) -> None:
+        # What users wrote is quoted in messages; what cannot be seen there, or moves a terminal's cursor, is escaped.
+        for name in ("message", "label", "help"):
+            if not (text := getattr(self, name)).isprintable():
+                object.__setattr__(self, name, printable(text))
+
     def __str__(self) -> str:
         where = f"{self.span}: " if self.span else ""
         hint = "; ".join(part for part in (self.label, self.help) if part)
@@ -83,6 +93,11 @@ class Diagnostic:
             "notes": list(self.notes),
             "help": self.help,
         }
+
+
+def printable(text: str) -> str:
+    """The text on one line, with what cannot be printed as an escape."""
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 class SpecError(ValueError):

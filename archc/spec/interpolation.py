@@ -176,7 +176,8 @@ class _Computed:
         tree: Any = self.tree
         for path, (leaf, _) in self.refused.items():
             tree = replace_at(tree, path, Scalar(None, leaf.span))
-        return OmegaConf.create({key: plain(value) for key, value in tree.items.items()})
+        values = {key: plain(value) for key, value in tree.items.items()}
+        return OmegaConf.create(values, flags={"allow_objects": True})  # the schema refuses them, where it finds them
 
     def _is_echo(self, leaf: Leaf) -> bool:
         """Whether the value fails only because it refers to another that fails."""

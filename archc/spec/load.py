@@ -15,7 +15,7 @@ from pydantic_core import PydanticCustomError
 
 from archc.spec import interpolation, library, overrides
 from archc.spec.compose import compose
-from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, SpecWarning
+from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, SpecWarning, printable
 from archc.spec.errors import from_validation, unplaced
 from archc.spec.lint import lint
 from archc.spec.overrides import Override
@@ -229,7 +229,10 @@ class _PythonOverride(Override):
 
     @property
     def source(self) -> Source:
-        return Source(f"override `{self.text}={self.values[0]!r}`", "", "python")
+        return Source(printable(f"override `{self.text}={self.values[0]!r:.60}`"), "", "python")
+
+    def part_span(self, depth: int) -> Span:
+        return Span(self.source, 1, 1)
 
 
 def _not_rows(stage: str, node: Tree, key_span: Span) -> Diagnostic:

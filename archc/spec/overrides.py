@@ -16,7 +16,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel
 
-from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, did_you_mean, fail, one_of
+from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, did_you_mean, fail, one_of, printable
 from archc.spec.schema import Spec
 from archc.spec.tree import Map, Path, Seq, Tree, dotted, find, from_plain, is_index, merge, replace_at
 
@@ -85,8 +85,8 @@ def parse(texts: Sequence[str]) -> list[Override]:
     problems: list[Diagnostic] = []
     for text in texts:
         try:
-            if len(text) > MAX_LENGTH:
-                raise ValueError(f"longer than {MAX_LENGTH:,} characters")
+            if len(text) > MAX_LENGTH or not text.isprintable():
+                raise ValueError("too long, or not one line of text")
             item = parser.parse_override(text)
             if item.package is not None or not item.key_or_group:
                 raise HydraException("a key with `@`, or no key at all")
@@ -112,6 +112,7 @@ def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
     """What is wrong with an override that Hydra's grammar refuses, without the grammar's own words."""
     from hydra.errors import HydraException
 
+    text, given = printable(text), text
     source = Source(f"override `{text[:80]}`", text, "override")
     key, equals, value = text.partition("=")
     key_span = Span(source, 1, 1, max(1, len(key)))
@@ -121,6 +122,8 @@ def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
 
     if len(text) > MAX_LENGTH:
         return problem(f"an override of more than {MAX_LENGTH:,} characters", "write it into a spec file")
+    if text != given:
+        return problem("an override with a character that cannot be seen", "it may be a line break; remove it")
     if not text.strip():
         return problem("an empty override", "write `key=value`")
     if key.startswith("-"):

@@ -212,8 +212,18 @@ class DropPath(Settings):
     schedule: Literal["linear", "constant"] = "linear"
 
 
-def _parse_anything(value: object) -> FrozenDict[str, Any]:
-    return FrozenDict(value) if isinstance(value, dict) else expect("a mapping")
+def _parse_anything(value: object) -> Any:
+    return _frozen(value) if isinstance(value, dict) else expect("a mapping")
+
+
+def _frozen(value: Any, at: tuple[str | int, ...] = ()) -> Any:
+    if isinstance(value, dict):
+        return FrozenDict({key: _frozen(item, (*at, key)) for key, item in value.items()})
+    if isinstance(value, list | tuple):
+        return tuple(_frozen(item, (*at, index)) for index, item in enumerate(value))
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    return expect("a plain value", at=at)
 
 
 def parse_norm(value: object) -> object:

@@ -7,12 +7,14 @@ share what they did not touch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from archc.spec.diagnostics import Source, Span, fail
 
 MAX_DEPTH = 40
+MAX_BITS = 256
 
 Path = tuple[str | int, ...]
 
@@ -91,6 +93,16 @@ def plain(tree: Tree) -> object:
     return plain(tree.changes) if isinstance(tree, Patch) else tree.value
 
 
+def check_text(text: str, span: Span) -> None:
+    """Refuse what no encoding can write.
+
+    Raises:
+        SpecError: a surrogate stands alone in the text.
+    """
+    if surrogate := re.search("[\ud800-\udfff]", text):
+        raise fail("invalid-value", f"half a character (`\\u{ord(surrogate[0]):04x}`) in a text", span)
+
+
 def from_plain(value: object, span: Span, depth: int = 0) -> Tree:
     """A tree of plain Python values, every node at one span (an override's, or a Python caller's).
 
@@ -101,9 +113,14 @@ def from_plain(value: object, span: Span, depth: int = 0) -> Tree:
         raise fail("too-deep", f"nested more than {MAX_DEPTH} levels deep", span)
     if isinstance(value, Mapping):
         items = {str(key): from_plain(item, span, depth + 1) for key, item in value.items()}
+        check_text("".join(items), span)
         return Map(items, span, dict.fromkeys(items, span))
     if isinstance(value, list | tuple):
         return Seq(tuple(from_plain(item, span, depth + 1) for item in value), span)
+    if isinstance(value, str) and not value.isascii():
+        check_text(value, span)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        raise fail("invalid-value", "a number of more digits than any value here has", span)
     return Scalar(value, span)
 
 

@@ -87,7 +87,7 @@ def show(value: object) -> str:
     elif isinstance(value, list | tuple):
         text = f"a list of {len(value)}"
     else:
-        text = shown = str(value)[:10_000] if not isinstance(value, int) or abs(value) < 10**40 else "a huge number"
+        text = shown = str(value)
         if isinstance(value, str) and (not text or not isinstance(plain_scalar(text[:40]), str)):
             shown = f'"{text}"'  # in quotes it is text, although it looks like something else
         text = f"`{shown if len(shown) <= 40 else shown[:37] + '...'}`"

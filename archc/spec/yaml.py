@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 
 from archc.spec.diagnostics import LINE_BREAK, Diagnostic, Source, Span, SpecError, did_you_mean, fail
-from archc.spec.tree import MAX_DEPTH, Map, Scalar, Seq, Tree
+from archc.spec.tree import MAX_DEPTH, Map, Scalar, Seq, Tree, check_text
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
@@ -259,9 +259,7 @@ class _Builder:
 
     def _scalar(self, event: yaml.ScalarEvent, span: Span) -> object:
         text: str = event.value
-        if surrogate := re.search("[\ud800-\udfff]", text):
-            self._problem("yaml-syntax", f"half a character (`\\u{ord(surrogate[0]):04x}`) in a text", span)
-            return ""
+        check_text(text, span)
         if event.style:  # quoted or a block scalar; plain is None, or "" from the C parser
             return text
         if len(text) > MAX_DIGITS and _INT.fullmatch(text):

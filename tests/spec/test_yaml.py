@@ -194,7 +194,7 @@ def test_anchors_on_keys_and_values() -> None:
         ("a: b: c\n", "yaml-syntax", ":"),
         ("a: @x\n", "yaml-syntax", "@"),
         ("a: 1\n b: 2\n", "yaml-syntax", None),
-        ('a: "\\ud800"\n', "yaml-syntax", None),
+        ('a: "\\ud800"\n', "invalid-value", '"'),
         ("a: " + "9" * 50 + "\n", "invalid-value", "9" * 50),
         ("a: " + "[" * 60 + "]" * 60 + "\n", "too-deep", "["),
         ("a: " + "{b: " * 60 + "}" * 60 + "\n", "too-deep", "{"),
