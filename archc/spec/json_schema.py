@@ -7,14 +7,17 @@ references, shapes) only `archc check` finds.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
+from archc.spec.docstrings import attribute_docstrings
 from archc.spec.registry import BlockRegistry
 from archc.spec.row import Row
 from archc.spec.schema import STAGE_NAME, Spec
+from archc.spec.settings import Settings
 
 JsonSchema = dict[str, Any]
 
@@ -34,6 +37,20 @@ _DEFAULTS: JsonSchema = {
 }
 
 
+def _below(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    yield model
+    for child in model.__subclasses__():
+        yield from _below(child)
+
+
+def _describe(model: type[BaseModel]) -> None:
+    """Give a model's fields the docstrings under them as descriptions."""
+    for name, text in attribute_docstrings(model).items():
+        if name in model.model_fields and model.model_fields[name].description is None:
+            model.model_fields[name].description = text
+    model.model_rebuild(force=True)
+
+
 class _Generator(GenerateJsonSchema):
     """Pydantic's, silent about defaults that have no JSON: an empty mapping of one's own names."""
 
@@ -43,6 +60,8 @@ class _Generator(GenerateJsonSchema):
 def json_schema(blocks: BlockRegistry) -> JsonSchema:
     """The schema of a spec file whose rows may name these blocks."""
     rows = dict(blocks)
+    for model in dict.fromkeys([*_below(Settings), *rows.values()]):
+        _describe(model)  # in the order of definition: what a model is made of comes before it
     models: list[type[BaseModel]] = [Spec, Row, *rows.values()]
     references, shared = models_json_schema(
         [(model, "validation") for model in dict.fromkeys(models)], by_alias=True, schema_generator=_Generator

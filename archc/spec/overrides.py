@@ -110,49 +110,58 @@ _KEY = re.compile(r"(?:\+\+|\+|~)?([A-Za-z_][\w-]*(?:\.\w+)*)\s*")
 
 def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
     """What is wrong with an override that Hydra's grammar refuses, without the grammar's own words."""
+    shown = printable(text)
+    source = Source(f"override `{shown[:80]}`", shown, "override")
+    key, equals, value = shown.partition("=")
+    if found := _wrong_whole(text) or _wrong_key(key, equals + value, parser):
+        return Diagnostic("override-syntax", found[0], Span(source, 1, 1, max(1, len(key))), help=found[1])
+    message, help = _wrong_value(key, value, error)
+    return Diagnostic("override-syntax", message, Span(source, 1, len(key) + 2, max(1, len(value))), help=help)
+
+
+def _wrong_whole(text: str) -> tuple[str, str] | None:
+    """A message and a help, if the override is no line of text."""
+    if len(text) > MAX_LENGTH:
+        return f"an override of more than {MAX_LENGTH:,} characters", "write it into a spec file"
+    if not text.isprintable():
+        return "an override with a character that cannot be seen", "it may be a line break; remove it"
+    return None if text.strip() else ("an empty override", "write `key=value`")
+
+
+def _wrong_key(key: str, rest: str, parser: Any) -> tuple[str, str] | None:
+    """A message and a help, if it is the key that cannot be read. `rest` begins with the equals sign, if there is one."""
+    if not key.strip("+~ "):
+        return "an override without a key", "write `key=value`"
+    if _KEY.fullmatch(key) and not rest:
+        return f"`{key}` has no value", f"write `{key}=VALUE`; `~{key}` would delete it"
+    if _KEY.fullmatch(key) and _parses(f"{key}=1", parser):
+        return None
+    if ":" in key and not rest:
+        return f"`{key[:80]}` is no override", f"write `{key.replace(':', '=', 1)[:80]}`"
+    help = "a key is words and numbers joined by dots: `stages.c4.0.out`"
+    if key.startswith("-"):
+        help = f"overrides have no dashes: `{key.lstrip('-')}{rest}`"
+    elif "[" in key or "]" in key:
+        dotted_key = re.sub(r"[\[\].]+", ".", key).strip(".")
+        help = f"items of a list are written with dots: `{dotted_key}{rest}`"
+    elif re.search(r"\.-[0-9]", key):
+        help = "items of a list are counted from 0, at its start"
+    return f"`{key[:80]}` is no key", help
+
+
+def _wrong_value(key: str, value: str, error: Exception) -> tuple[str, str]:
+    """A message and a help for a value that cannot be read."""
     from hydra.errors import HydraException
 
-    text, given = printable(text), text
-    source = Source(f"override `{text[:80]}`", text, "override")
-    key, equals, value = text.partition("=")
-    key_span = Span(source, 1, 1, max(1, len(key)))
-
-    def problem(message: str, help: str, span: Span = key_span) -> Diagnostic:
-        return Diagnostic("override-syntax", message, span, help=help)
-
-    if len(text) > MAX_LENGTH:
-        return problem(f"an override of more than {MAX_LENGTH:,} characters", "write it into a spec file")
-    if text != given:
-        return problem("an override with a character that cannot be seen", "it may be a line break; remove it")
-    if not text.strip():
-        return problem("an empty override", "write `key=value`")
-    if key.startswith("-"):
-        return problem(f"`{key}` is no key", f"overrides have no dashes: `{text.lstrip('-')}`")
-    if "[" in key or "]" in key:
-        dotted_key = re.sub(r"[\[\].]+", ".", key).strip(".")
-        return problem(f"`{key}` is no key", f"items of a list are written with dots: `{dotted_key}{equals}{value}`")
-    if re.search(r"\.-[0-9]", key):
-        return problem(f"`{key}` is no key", "items of a list are counted from 0, at its start")
-    if _KEY.fullmatch(key) and not equals:
-        return problem(f"`{key}` has no value", f"write `{key}=VALUE`; `~{key}` would delete it")
-    if not key.strip("+~ "):
-        return problem("an override without a key", "write `key=value`")
-    if not _KEY.fullmatch(key) or not _parses(f"{key}=1", parser):
-        if ":" in key and not equals:
-            return problem(f"`{text[:80]}` is no override", f"write `{text.replace(':', '=', 1)[:80]}`")
-        return problem(f"`{key[:80]}` is no key", "a key is words and numbers joined by dots: `stages.c4.0.out`")
-    span = Span(source, 1, len(key) + 2, max(1, len(value)))
     if another := re.search(r"\s([A-Za-z_][\w.]*=.*)", value):
-        return problem(f"`{text[:80]}` is two overrides in one", f"pass `{another[1]}` on its own", span)
+        return f"`{key}={value[:80]}` is two overrides in one", f"pass `{another[1]}` on its own"
     if value.startswith("interval("):
-        return problem("an interval has no list of values to try", "write `range(START,STOP,STEP)` or values", span)
+        return "an interval has no list of values to try", "write `range(START,STOP,STEP)` or values"
     if value.startswith("glob("):
-        return problem("`glob` chooses among files, and there are none here", "list the values", span)
+        return "`glob` chooses among files, and there are none here", "list the values"
     reason = "" if isinstance(error, HydraException) else f": {str(error)[:200]}"
     quoted = value.replace("\\", "\\\\").replace("'", "\\'")
-    return problem(
-        f"cannot read the value `{value[:80]}`{reason}", f"if it is text, quote it: `{key}='{quoted[:80]}'`", span
-    )
+    return f"cannot read the value `{value[:80]}`{reason}", f"if it is text, quote it: `{key}='{quoted[:80]}'`"
 
 
 def _plain_value(value: object) -> object:

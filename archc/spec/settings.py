@@ -37,9 +37,7 @@ from archc.spec.values import (
 class Settings(BaseModel):
     """Frozen, closed, strict: `true` is no number, a typo is no key, nan is no value."""
 
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", strict=True, allow_inf_nan=False, use_attribute_docstrings=True
-    )
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""
