@@ -36,8 +36,10 @@ def refused(text: str) -> Diagnostic:
         ("1.5", 1.5), (".5", 0.5), ("5.", 5.0), ("1e-3", 0.001), ("1.0e+3", 1000.0), ("-.5E2", -50.0),
         (".inf", math.inf), ("-.inf", -math.inf),
         ("true", True), ("False", False), ("TRUE", True), ("null", None), ("~", None), ("", None),
-        ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("12:30:45", "12:30:45"), ("2026-11-21", "2026-11-21"),
-        ("4x", "4x"), ("2.5x", "2.5x"), ("1_000", "1_000"), ("0b11", "0b11"), ("inf", "inf"), ("nan", "nan"), ("-", "-"),
+        ("yes", "yes"), ("on", "on"), ("off", "off"), ("y", "y"), ("12:30:45", "12:30:45"),
+        ("2026-11-21", "2026-11-21"),
+        ("4x", "4x"), ("2.5x", "2.5x"), ("1_000", "1_000"), ("0b11", "0b11"), ("inf", "inf"), ("nan", "nan"),
+        ("-", "-"),
         ("'1'", "1"), ('"true"', "true"), ("''", ""), ('"\\u00e9"', "é"), ("relu", "relu"), ("a b", "a b"),
     ],
 )  # fmt: skip
@@ -194,7 +196,7 @@ def test_anchors_on_keys_and_values() -> None:
         ("a: b: c\n", "yaml-syntax", ":"),
         ("a: @x\n", "yaml-syntax", "@"),
         ("a: 1\n b: 2\n", "yaml-syntax", None),
-        ('a: "\\ud800"\n', "invalid-value", '"'),
+        ('a: "\\ud800"\n', "yaml-syntax", None),
         ("a: " + "9" * 50 + "\n", "invalid-value", "9" * 50),
         ("a: " + "[" * 60 + "]" * 60 + "\n", "too-deep", "["),
         ("a: " + "{b: " * 60 + "}" * 60 + "\n", "too-deep", "{"),
@@ -287,7 +289,7 @@ def test_a_missing_file(name: str) -> None:
 
 def test_a_misspelt_file_gets_a_suggestion(folder: Folder) -> None:
     folder.write("my_network.yaml", "name: x")
-    with pytest.raises(archc.SpecError, match="my_network.yaml`"):
+    with pytest.raises(archc.SpecError, match=r"my_network\.yaml`"):
         archc.load(folder.path / "my_netwrok.yaml")
     with pytest.raises(archc.SpecError, match="did you mean `mobilevit_xs`"):
         archc.load("mobilvit_xs")
