@@ -247,7 +247,7 @@ def _by_omegaconf(config: Any, leaf: Leaf) -> Tree:
         raise _cyclic(scalar) from None
     except (OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
         reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "Recursive interpolation" in reason:
+        if "recursi" in reason.lower():
             raise _cyclic(scalar) from None
         message = f"cannot resolve `{str(scalar.value)[:80]}`: {reason[:1].lower() + reason[1:]}"
         raise fail("interpolation", message, scalar.span) from None

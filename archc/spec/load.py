@@ -32,6 +32,7 @@ from archc.spec.tree import (
     Tree,
     Unread,
     find,
+    from_mapping,
     from_plain,
     is_index,
     locate,
@@ -77,9 +78,7 @@ class Document:
     def open(cls, source: Origin, blocks: BlockRegistry) -> Document:
         """Read a file, a bundled spec, or a mapping of Python values."""
         if isinstance(source, Mapping):
-            tree = from_plain(source, python_span("the mapping"))
-            assert isinstance(tree, Map)
-            return cls(tree, "spec", blocks)
+            return cls(from_mapping(source), "spec", blocks)
         path = library.find(fspath(source))
         return cls(compose(path, _shown(path, fspath(source))), path.stem, blocks)
 
@@ -143,12 +142,28 @@ class _Checked:
             path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
             parsed.append(_PythonOverride(key, "change", path, (value,)))
         tree = overrides.apply(self.tree, parsed)
-        if all(isinstance(value, int | float) and "." not in key for key, value in changes.items()):
-            # Plain settings: no new rows to read, and the same interpolations as before.
-            kept = [(path, leaf) for path, leaf in self.interpolated or [] if path[0] not in changes]
-            return _Checked(tree, self.blocks, self.rows, kept).build([])
+        if all(self._stands_alone(key, value) for key, value in changes.items()):
+            return self._reset(spec, tree, parsed)
         tree, problems = normalise(tree, self.blocks, again=True)
         return _Checked(tree, self.blocks, dict(self.rows)).build(problems)
+
+    def _stands_alone(self, key: str, value: object) -> bool:
+        """Whether a change of this key can reach no row: a number at the top that no interpolation may refer to."""
+        if not isinstance(value, int | float) or key not in Spec.model_fields:
+            return False
+        return all(path[0] != key and key not in str(leaf.value) for path, leaf in self.interpolated or [])
+
+    def _reset(self, spec: Spec, tree: Map, changes: Sequence[Override]) -> Spec:
+        """The spec with top-level numbers changed and everything else, checked as it is, kept."""
+        assert self.resolved is not None
+        resolved = overrides.apply(self.resolved, changes)
+        values = {name: getattr(spec, name) for name in spec.model_fields_set}
+        values |= {str(change.path[0]): change.values[0] for change in changes}
+        made = _Checked(tree, self.blocks, self.rows, self.interpolated, resolved)
+        try:
+            return made.trace(Spec.model_validate(values))
+        except ValidationError as error:
+            raise SpecError(_in_order(from_validation(error, resolved, (), Spec))) from None
 
     def build(self, problems: list[Diagnostic]) -> Spec:
         """Resolve interpolations and validate; all problems of both are reported together."""
@@ -169,6 +184,10 @@ class _Checked:
         if found:
             repeated = interpolation.echoes(found, self.interpolated, self.tree)
             raise SpecError(_in_order([problem for problem in found if problem not in repeated]))
+        return self.trace(spec)
+
+    def trace(self, spec: Spec) -> Spec:
+        """The spec, with what it needs to say where its values came from."""
         spec._origin = self
         spec._warnings = tuple(lint(spec))
         return spec

@@ -41,7 +41,8 @@ class Settings(BaseModel):
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""
-        copy = self.model_copy(update=changes)
+        copy = self.__copy__()
+        copy.__dict__.update(changes)
         fields = type(self).model_fields
         # What returns to its default is as if it had never been written, so that a printed spec stays short.
         copy.__pydantic_fields_set__.difference_update(k for k, v in changes.items() if v == fields[k].default)

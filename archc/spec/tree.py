@@ -103,11 +103,33 @@ def check_text(text: str, span: Span) -> None:
         raise fail("invalid-value", f"half a character (`\\u{ord(surrogate[0]):04x}`) in a text", span)
 
 
-def from_plain(value: object, span: Span, depth: int = 0) -> Tree:
-    """A tree of plain Python values, every node at one span (an override's, or a Python caller's).
+def from_mapping(value: Mapping[str, object]) -> Map:
+    """A tree of a mapping that Python code passed in; positions are paths in it.
 
     Raises:
-        SpecError: nested too deeply, or in itself.
+        SpecError: nested too deeply, or in itself; text or numbers that no file could hold.
+    """
+    tree = _from_python(value, ())
+    assert isinstance(tree, Map)
+    return tree
+
+
+def _from_python(value: object, path: Path) -> Tree:
+    span = python_span(f"the mapping's `{dotted(path)}`" if path else "the mapping")
+    if isinstance(value, Mapping) and len(path) <= MAX_DEPTH:
+        items = {str(key): _from_python(item, (*path, str(key))) for key, item in value.items()}
+        check_text("".join(items), span)
+        return Map(items, span, {key: item.span for key, item in items.items()})
+    if isinstance(value, list | tuple) and len(path) <= MAX_DEPTH:
+        return Seq(tuple(_from_python(item, (*path, index)) for index, item in enumerate(value)), span)
+    return from_plain(value, span, len(path))
+
+
+def from_plain(value: object, span: Span, depth: int = 0) -> Tree:
+    """A tree of plain values, every node at one span: an override's.
+
+    Raises:
+        SpecError: nested too deeply, or in itself; text or numbers that no file could hold.
     """
     if depth > MAX_DEPTH:
         raise fail("too-deep", f"nested more than {MAX_DEPTH} levels deep", span)
