@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
@@ -12,7 +13,7 @@ from archc.ir.graph import Fragment, Graph, Node, Region
 from archc.ir.ops import ShapeError
 from archc.ir.verify import verify, verify_fragment
 from archc.spec import wiring
-from archc.spec.diagnostics import Diagnostic, SpecError, did_you_mean, one_of
+from archc.spec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, one_of
 from archc.spec.row import Row
 from archc.spec.schema import Spec
 from archc.spec.wiring import INPUT, Position, Tap
@@ -87,6 +88,13 @@ def _part(fragment: Fragment, part: str) -> Node:
     return node
 
 
+class Value(NamedTuple):
+    """A value of the graph under its full name."""
+
+    name: str
+    shape: ops.Shape
+
+
 class _Lowering:
     def __init__(
         self, spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], wanted: Mapping[Position, frozenset[str]]
@@ -123,35 +131,37 @@ class _Lowering:
         inputs = [value for value in values if value is not None]
         if len(inputs) < len(values):
             return  # what it needs has failed and is reported already
-        path = ("stages", *row.at)
         try:
-            ordered = _ordered(row, inputs)
-            shapes = tuple([node.shape for node in ordered])
+            ordered = inputs if row.from_ is None and row.ports == ("x",) else _ordered(row, inputs)
+            shapes = tuple([value.shape for value in ordered])
             fragment = _fragment(row, shapes, self.settings, parts)
-            names = tuple([node.name for node in ordered])
+            names = tuple([value.name for value in ordered])
             self.regions[stage, index] = Region(name, row.label(), fragment, names)
         except ShapeError as error:
             message = f"row `{name}` ({row.block}): {error}"
             note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"
-            self.problems.append(Diagnostic("shape", message, self.spec.span(*path), notes=(note,)))
+            self.problems.append(Diagnostic("shape", message, self._span(row), notes=(note,)))
         except _UnknownPartError as error:
             unknown = sorted(part for part in parts if part)
             message = f"row `{name}` has no part `{'` or `'.join(unknown)}`"
-            self.problems.append(Diagnostic("unknown-reference", message, self.spec.span(*path), str(error)))
+            self.problems.append(Diagnostic("unknown-reference", message, self._span(row), str(error)))
 
-    def _value(self, tap: Tap) -> Node | None:
+    def _value(self, tap: Tap) -> Value | None:
         if tap == INPUT:
-            return self.input
+            return Value(self.input.name, self.input.shape)
         region = self.regions.get((tap.stage, tap.row))
         if region is None:
             return None
-        node = _part(region.fragment, tap.part)
+        node = _part(region.fragment, tap.part) if tap.part else region.fragment.result
         if node in region.fragment.stubs:  # a row that passes its input on
-            return node._replace(name=region.inputs[region.fragment.stubs.index(node)])
-        return node._replace(name=region.full(node.name))
+            return Value(region.inputs[region.fragment.stubs.index(node)], node.shape)
+        return Value(region.full(node.name), node.shape)
+
+    def _span(self, row: Row) -> Span | None:
+        return self.spec.span("stages", *row.at)
 
 
-def _ordered(row: Block, inputs: list[Node]) -> list[Node]:
+def _ordered(row: Block, inputs: list[Value]) -> list[Value]:
     """The inputs in the order of the block's ports, the extra reference fields' last."""
     extra = len(row.reference_fields())
     given, rest = inputs[: len(inputs) - extra], inputs[len(inputs) - extra :]

@@ -43,9 +43,10 @@ class Settings(BaseModel):
         """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""
         copy = self.__copy__()
         copy.__dict__.update(changes)
-        fields = type(self).model_fields
-        # What returns to its default is as if it had never been written, so that a printed spec stays short.
-        copy.__pydantic_fields_set__.difference_update(k for k, v in changes.items() if v == fields[k].default)
+        fields, written = type(self).model_fields, copy.__pydantic_fields_set__
+        for name, value in changes.items():
+            # What returns to its default is as if it had never been written, so that a printed spec stays short.
+            written.discard(name) if value == fields[name].default else written.add(name)
         return copy
 
     # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
