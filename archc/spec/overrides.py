@@ -82,7 +82,7 @@ def _plain(text: str) -> Override | None:
     Importing Hydra's parser takes longer than all the rest of a report, so what cannot be read in two ways does not
     wait for it. A test holds this equal to Hydra's reading.
     """
-    match = _PLAIN.fullmatch(text)
+    match = _PLAIN.fullmatch(text) if len(text) < MAX_LENGTH else None
     if match is None:
         return None
     key, value, fraction = match.groups()
