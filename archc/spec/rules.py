@@ -254,6 +254,70 @@ _TABLE = (
         " of different shapes, an image where a vector is needed.",
         "archc report mobilevit_s stages.c3.1.heads=7",
     ),
+    # Pictures and predictions
+    _error(
+        "no-images",
+        "a path that stands for no picture",
+        "Pictures are files, directories (for the pictures directly inside) or globs in quotes. Nothing is predicted "
+        "before every one of them stands for something.",
+        "archc predict my_network/ phtoos/",
+        2,
+    ),
+    _error(
+        "unreadable-image",
+        "a picture that the operating system refuses to read",
+        "The path exists, but it cannot be read, or is no file. The picture is skipped, the others are not.",
+        "archc predict my_network/ /root/private.jpg",
+    ),
+    _error(
+        "not-an-image",
+        "a file that is no picture",
+        "Its first bytes are not those of a format that is read, whatever its name says. The file is skipped, the "
+        "others are not.",
+        "archc predict my_network/ notes.txt",
+    ),
+    _error(
+        "damaged-image",
+        "a picture that is truncated or corrupt",
+        "It starts as a picture does, but it cannot be decoded to its end. The picture is skipped, the others are not.",
+        "archc predict my_network/ half_a_download.jpg",
+    ),
+    _error(
+        "image-too-large",
+        "a picture with more pixels than memory is risked for",
+        "Pillow's limit against decompression bombs holds, for the picture as for its resized copy: one that is very "
+        "long and narrow grows as its shorter side does. The picture is skipped, the others are not.",
+        "archc predict my_network/ one_pixel_wide.png",
+    ),
+    _error(
+        "unsupported-image",
+        "a picture whose numbers have no one meaning as colours",
+        "Floating-point numbers, 32-bit integers and CIE LAB colours can be shown in several ways, and the prediction "
+        "depends on it. The picture is skipped, the others are not.",
+        "archc predict my_network/ elevation.tif    # in float32",
+    ),
+    _error(
+        "not-a-classifier",
+        "a network that does not tell classes of pictures apart",
+        "It returns several outputs, a feature map, or features rather than classes; or it takes a number of channels "
+        "that pictures do not have.",
+        "archc predict mnv3_small outputs=[c3,c5] --weights mnv3.pth cat.png",
+        2,
+    ),
+    _error(
+        "class-names",
+        "class names that do not fit the network",
+        "The file given by `--classes` has one name a line, in UTF-8, as many as the network has classes and in their "
+        "order.",
+        "archc predict my_network/ cat.png --classes names.txt    # 999 names for 1000 classes",
+        2,
+    ),
+    _error(
+        "not-finite",
+        "probabilities that are no numbers",
+        "The network computes nan or inf for this picture, as it does when a weight holds one.",
+        "archc predict mnv3_small --weights diverged.pth cat.png",
+    ),
     # Warnings
     Rule(
         "unused-setting",

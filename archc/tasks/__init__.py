@@ -1,0 +1,1 @@
+"""What is done with a network once it is built: from pictures to predictions."""

@@ -1,0 +1,154 @@
+"""From a picture file to a network's input, by the spec's input contract.
+
+Every step is Pillow's or torchvision's own, so that the result is theirs to the last bit: torchvision's
+`ImageClassification` preset and timm's evaluation transform are the reference.
+"""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Final, cast
+
+import torch
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torchvision.transforms import InterpolationMode
+from torchvision.transforms import functional as tf
+
+from archc.spec.diagnostics import Diagnostic
+from archc.spec.settings import Input
+from archc.tasks.errors import ImageError, TaskError
+
+FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+"""What is opened, in Pillow's words. Pillow knows more: formats that run other programs (EPS), and formats that any
+bytes may pass for (TGA)."""
+
+_MODES = {3: "RGB", 1: "L"}
+_MEANINGLESS = {"F": "holds floating-point numbers", "LAB": "is in CIE LAB colours"}
+_HIGH_BYTES = [value >> 8 for value in range(1 << 16)]
+_TOLERANCE = 1e-6
+"""Rounding errors of `size / crop`: 224 / (224 / 232) may come out below 232."""
+
+
+def read(path: Path, channels: int = 3) -> Image.Image:
+    """Open a picture, turn it upright as its EXIF orientation says, and convert it to RGB, or to grey for one channel.
+
+    Transparency is dropped and colour profiles are not applied, as the data loaders that networks are trained with
+    do. 16-bit grey keeps its high byte, which is what Pillow does with 16-bit colour. Of several frames, the first.
+
+    Raises:
+        ImageError: no picture, damaged, too large, or in a form that has no one meaning in 8 bits.
+    """
+    try:
+        if not path.is_file():
+            raise _error("unreadable-image", path, "is not a file")
+        with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
+            opened.load()
+            return _converted(_upright(opened), path, _MODES[channels])
+    except ImageError:
+        raise
+    except UnidentifiedImageError:
+        empty = path.stat().st_size == 0
+        formats = f"what can be read: {', '.join(FORMATS)}"
+        raise _error("not-an-image", path, "is empty" if empty else "is no picture", "" if empty else formats) from None
+    except (Image.DecompressionBombError, MemoryError):
+        limit = f"the limit is {_limit():,} pixels" if _limit() else ""
+        raise _error("image-too-large", path, "has too many pixels to be decoded", limit) from None
+    except OSError as error:
+        if error.errno is not None:
+            raise _error("unreadable-image", path, f"cannot be read: {error.strerror}") from None
+        raise _damaged(path, error) from None
+    except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes them stumble over
+        raise _damaged(path, error) from None
+
+
+class Preparation:
+    """What an input contract makes of pictures.
+
+    A picture is resized until it just covers the size before the crop, which is `size / crop` rounded down, its
+    proportions kept; then the centre is cropped. For a square `size` that is the familiar "shorter side to
+    `size / crop`", computed as torchvision does. For another, the picture has to cover a rectangle, so its shorter
+    side need not be what decides: timm's evaluation transform does the same.
+
+    Raises:
+        TaskError: pictures have one channel or three, and the network takes another number.
+    """
+
+    def __init__(self, contract: Input) -> None:
+        if contract.channels not in _MODES:
+            message = f"the network takes {contract.channels} channels, but pictures have 3, or 1 in grey"
+            raise TaskError(Diagnostic("not-a-classifier", message))
+        self.contract = contract
+        self.crop = list(contract.size)
+        self.before_crop = [math.floor(side / contract.crop + _TOLERANCE) for side in contract.size]
+        self._interpolation = InterpolationMode(contract.interpolation)
+        self._mean, self._std = _per_channel(contract.mean), _per_channel(contract.std)
+
+    def __call__(self, path: Path) -> torch.Tensor:
+        """Read and prepare one picture: channels × height × width.
+
+        Raises:
+            ImageError: as `read`, or the picture is so narrow that resizing it would take too much memory.
+        """
+        image = read(path, self.contract.channels)
+        height, width = self._resized(image)
+        if _limit() and height * width > _limit():
+            shape = f"is {image.width}×{image.height}: resized to cover the network's input"
+            raise _error("image-too-large", path, f"{shape}, it would be {width}×{height}")
+        return self.prepare(image)
+
+    def prepare(self, image: Image.Image) -> torch.Tensor:
+        """Prepare a picture that is already in RGB, or in grey for a network of one channel."""
+        high, wide = self.before_crop
+        size = [high] if high == wide else self._resized(image)
+        image = tf.resize(image, size, interpolation=self._interpolation, antialias=True)
+        pixels = tf.convert_image_dtype(tf.pil_to_tensor(tf.center_crop(image, self.crop)), torch.float)
+        if self.contract.channel_order == "bgr":
+            pixels = pixels.flip(0)
+        normalised: torch.Tensor = tf.normalize(pixels, self._mean, self._std)
+        return normalised
+
+    def _resized(self, image: Image.Image) -> list[int]:
+        """Height and width of the picture at the scale at which it covers the size before the crop."""
+        scale = min(image.height / self.before_crop[0], image.width / self.before_crop[1])
+        return [round(image.height / scale), round(image.width / scale)]
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except Exception:  # metadata that cannot be read does not make the picture unreadable
+        return image.copy()
+
+
+def _converted(image: Image.Image, path: Path, mode: str) -> Image.Image:
+    if what := _MEANINGLESS.get(image.mode):
+        raise _error("unsupported-image", path, what, "convert it to 8-bit RGB first")
+    if image.mode.startswith("I"):
+        # Pillow's own conversion cuts everything above 255 off, and the picture would come out white.
+        image = image.convert("I")
+        darkest, brightest = cast(tuple[int, int], image.getextrema())
+        if darkest < 0 or brightest >= len(_HIGH_BYTES):
+            raise _error("unsupported-image", path, "has 32 bits per pixel", "convert it to 8-bit RGB first")
+        image = image.point(_HIGH_BYTES, "L")
+    return image.convert(mode)
+
+
+def _per_channel(value: float | tuple[float, ...]) -> list[float]:
+    return list(value) if isinstance(value, tuple) else [value]
+
+
+def _limit() -> int:
+    """Above this many pixels Pillow refuses to decode; 0 where the user has lifted its limit."""
+    return 2 * (Image.MAX_IMAGE_PIXELS or 0)
+
+
+def _damaged(path: Path, error: Exception) -> ImageError:
+    reason = str(error)
+    if "truncated" in reason.lower() or isinstance(error, EOFError):
+        return _error("damaged-image", path, "is truncated: the file ends before the picture does")
+    return _error("damaged-image", path, f"is damaged: {reason or type(error).__name__}")
+
+
+def _error(id: str, path: Path, what: str, help: str = "") -> ImageError:
+    return ImageError(Diagnostic(id, f"`{path}` {what}", help=help))
