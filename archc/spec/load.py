@@ -282,7 +282,9 @@ def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:
 
     def place(problem: Diagnostic) -> tuple[bool, str, int, int]:
         span = problem.span
-        return (span.source.kind != "file", span.source.name, span.line, span.column) if span else (False, "", 0, 0)
+        if span is None or span.source.kind != "file":
+            return (span is not None, "", 0, 0)
+        return (False, span.source.name, span.line, span.column)
 
     return sorted(dict.fromkeys(found), key=place)
 

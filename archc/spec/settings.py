@@ -110,11 +110,12 @@ class Input(Settings):
             if isinstance(value, tuple) and len(value) != self.channels:
                 values = f"{len(value)} value{'s' * (len(value) != 1)}"
                 channels = f"{self.channels} channel{'s' * (self.channels != 1)}"
-                reject(
-                    f"`input.{name}` has {values} for {channels}",
-                    f"give one number for all, or {self.channels} of them",
-                    at=(name,),
+                one = (
+                    "give one number" if self.channels == 1 else f"give one number for all, or {self.channels} of them"
                 )
+                if name in self.model_fields_set:
+                    reject(f"`input.{name}` has {values} for {channels}", one, at=(name,))
+                reject(f"`input.{name}` is needed for {channels}: its default, ImageNet's, has {values}", one)
         if min(self.std if isinstance(self.std, tuple) else (self.std,)) <= 0:
             reject("`input.std` must be positive", "the input is divided by it", at=("std",))
         return self
