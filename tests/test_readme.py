@@ -1,0 +1,70 @@
+"""The README tells the truth: its commands run and print what it shows."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+CONSOLE = re.findall(r"```console\n\$ archc (.+)\n((?:.*\n)*?)```", README)
+PYTHON = re.findall(r"```python\n((?:.*\n)*?)```", README)
+
+
+@pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=[command for command, _ in CONSOLE])
+def test_the_console_blocks(command: str, shown: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "archc", *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout + done.stderr).rstrip() == shown.rstrip()
+
+
+def test_there_are_console_blocks() -> None:
+    assert len(CONSOLE) >= 6
+
+
+def test_the_python_block_runs() -> None:
+    program, session = PYTHON
+    namespace: dict[str, object] = {}
+    exec(program, namespace)
+    source, _, expected = session.partition("forward))\n")
+    assert "getsource" in source
+    import inspect
+
+    forward = namespace["model"].c4[1].forward  # type: ignore[attr-defined]
+    assert inspect.getsource(forward) == expected
+
+
+def test_ci_runs_the_test_command() -> None:
+    commands = re.findall(r"```sh\n(.+)\n```", README)
+    assert len(commands) == 2
+    assert commands[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+
+
+def test_the_language_page_is_valid(tmp_path: Path) -> None:
+    import archc
+
+    (language,) = re.findall(r"```yaml\n((?:.*\n)*?)```", README)
+    (tmp_path / "mine.yaml").write_text(language, encoding="utf-8")
+    report = archc.report(archc.load(tmp_path / "mine.yaml"))
+    assert [part.name for part in report.outputs] == ["low", "high"]
+    assert report.graph.input.shape[1:] == (256, 256)
+
+
+def test_every_key_of_the_language_is_on_the_page() -> None:
+    from archc.spec.schema import Spec
+
+    keys = {info.alias or name for name, info in Spec.model_fields.items()} - {"name", "num_classes", "width_mult"}
+    missing = {key for key in keys if not re.search(rf"`[^`]*\b{key}\b[^`]*`", README)}
+    assert missing == set()
+
+
+def test_every_block_is_on_the_page() -> None:
+    from archc.blocks import BUILTIN
+
+    assert {name for name in BUILTIN if f"`{name}`" not in README} == set()
