@@ -27,10 +27,10 @@ def lower(spec: Spec) -> Graph:
     Raises:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
     """
-    spec = passes.run(spec)
+    written, spec = spec, passes.run(spec)
     wires = wiring.inputs(spec)
     outputs = wiring.outputs(spec)
-    return verify(_Lowering(spec, wires, _wanted(wires, outputs)).graph(outputs))
+    return verify(_Lowering(spec, wires, _wanted(wires, outputs)).graph(outputs, written))
 
 
 def _wanted(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> dict[Position, frozenset[str]]:
@@ -109,7 +109,7 @@ class _Lowering:
             if (stage, index) in wanted:
                 self._row(stage, index, row, wanted[stage, index])
 
-    def graph(self, outputs: Mapping[str, Tap]) -> Graph:
+    def graph(self, outputs: Mapping[str, Tap], written: Spec) -> Graph:
         if self.problems:
             raise SpecError(self.problems)
         found = {name: self._value(tap) for name, tap in outputs.items()}
@@ -122,6 +122,7 @@ class _Lowering:
             self.spec.outputs is None or isinstance(self.spec.outputs, str),
             self.spec.init,
             self.spec.input,
+            written,
         )
 
     def _row(self, stage: str, index: int, row: Row, parts: frozenset[str]) -> None:

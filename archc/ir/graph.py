@@ -9,11 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
 from archc.ir.ops import Input, Op, Price, Shape, infer, price
+from archc.spec.dump import to_yaml
 
 
 class Node(NamedTuple):
@@ -88,7 +89,8 @@ class Graph:
 
     `outputs` maps the names that the network returns to nodes; with `single`, it returns one tensor rather than a
     mapping. `groups` labels what regions lie in: stages. `init` is the spec's initialisation policy and `contract`
-    its input contract, carried along for the backends.
+    its input contract, carried along for the backends; `spec` is what it was lowered from, a `Spec`, or its YAML where
+    the graph has been pickled.
     """
 
     name: str
@@ -99,6 +101,15 @@ class Graph:
     single: bool
     init: Any = None
     contract: Any = None
+    spec: Any = field(default=None, compare=False, repr=False)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A spec knows the texts it came from and the classes of its rows; neither belongs into a pickled module.
+        state = {item.name: getattr(self, item.name) for item in fields(self)}
+        return state if self.spec is None or isinstance(self.spec, str) else {**state, "spec": to_yaml(self.spec, True)}
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
+        return self  # frozen all the way down
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

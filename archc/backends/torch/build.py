@@ -22,6 +22,9 @@ from archc.backends.torch.module import module_class
 from archc.ir.graph import Graph, Node
 from archc.ir.ops import Shape
 
+GRAPH = "archc_graph"
+"""The attribute of a compiled module that keeps its graph: what its weights are called elsewhere follows from it."""
+
 
 def build(
     graph: Graph,
@@ -36,6 +39,7 @@ def build(
     """
     meta = device is not None and torch.device(device).type == "meta"
     module = _Assembler(graph, {"device": "meta" if meta else "cpu", "dtype": dtype}).root()
+    setattr(module, GRAPH, graph)
     if meta:
         return module
     initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
