@@ -16,9 +16,9 @@ from archc.backends.torch.emit import (
     overwritable,
     scope_tree,
 )
+from archc.backends.torch.generated import module_class
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import Factory, layer
-from archc.backends.torch.module import module_class
 from archc.ir.graph import Graph, Node
 from archc.ir.ops import Shape
 
