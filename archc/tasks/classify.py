@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from archc.ir.graph import Graph
-from archc.ir.ops import Activation, Conv, Dropout, Flatten, Linear, Vector, show
+from archc.ir.ops import Vector, show
 from archc.spec.diagnostics import Diagnostic
 from archc.spec.schema import Spec
 from archc.spec.settings import Input
@@ -61,19 +61,10 @@ def class_count(spec: Spec, graph: Graph) -> int:
     shape = graph.shapes()[output]
     if not isinstance(shape, Vector):
         raise _no_classifier(spec, f"`{spec.name}` returns {show(shape)}, not a vector of classes")
-    if shape.channels != spec.num_classes and (spec.outputs is not None or not _ends_in_weights(graph, output)):
+    if spec.outputs is not None and shape.channels != spec.num_classes:  # a layer before the classes, most likely
         features = f"{shape.channels:,} numbers at `{output}`, but `num_classes` is {spec.num_classes:,}"
         raise _no_classifier(spec, f"`{spec.name}` returns features: {features}")
     return shape.channels
-
-
-def _ends_in_weights(graph: Graph, output: str) -> bool:
-    """Whether the last thing that happens is a layer with weights, as in a classifier that states its own width."""
-    nodes = {node.name: node for node in graph.nodes}
-    node = nodes[output]
-    while isinstance(node.op, Activation | Dropout | Flatten):
-        node = nodes[node.inputs[0]]
-    return isinstance(node.op, Linear | Conv)
 
 
 def _no_classifier(spec: Spec, message: str) -> TaskError:

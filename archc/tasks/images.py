@@ -19,7 +19,7 @@ from archc.spec.diagnostics import Diagnostic
 from archc.spec.settings import Input
 from archc.tasks.errors import ImageError, TaskError
 
-FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "MPO", "PNG", "PPM", "TIFF", "WEBP")
+FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened, in Pillow's words. Pillow knows more: formats that run other programs (EPS), and formats that any
 bytes may pass for (TGA)."""
 
@@ -40,25 +40,29 @@ def read(path: Path, channels: int = 3) -> Image.Image:
         ImageError: no picture, damaged, too large, or in a form that has no one meaning in 8 bits.
     """
     try:
-        if not path.is_file():
-            raise _error("unreadable-image", path, "is not a file")
-        with path.open("rb") as file, Image.open(file, formats=FORMATS) as opened:
-            opened.load()
-            return _converted(_upright(opened), path, _MODES[channels])
-    except ImageError:
-        raise
-    except UnidentifiedImageError:
-        empty = path.stat().st_size == 0
-        formats = f"what can be read: {', '.join(FORMATS)}"
-        raise _error("not-an-image", path, "is empty" if empty else "is no picture", "" if empty else formats) from None
+        return _converted(_decoded(path), path, _MODES[channels])
     except (Image.DecompressionBombError, MemoryError):
         limit = f"the limit is {_limit():,} pixels" if _limit() else ""
         raise _error("image-too-large", path, "has too many pixels to be decoded", limit) from None
-    except OSError as error:
-        if error.errno is not None:
-            raise _error("unreadable-image", path, f"cannot be read: {error.strerror}") from None
-        raise _damaged(path, error) from None
+
+
+def _decoded(path: Path) -> Image.Image:
+    if not path.is_file():
+        raise _error("unreadable-image", path, "is not a file")
+    try:
+        with path.open("rb") as file:
+            image = Image.open(file, formats=FORMATS)
+            image.load()
+            return _upright(image)  # some formats read their orientation only now
+    except UnidentifiedImageError:
+        if path.stat().st_size == 0:
+            raise _error("not-an-image", path, "is empty") from None
+        raise _error("not-an-image", path, "is no picture", f"what can be read: {', '.join(FORMATS)}") from None
+    except (Image.DecompressionBombError, MemoryError):
+        raise
     except Exception as error:  # Pillow's decoders raise whatever a damaged byte makes them stumble over
+        if isinstance(error, OSError) and error.errno is not None:
+            raise _error("unreadable-image", path, f"cannot be read: {error.strerror}") from None
         raise _damaged(path, error) from None
 
 
