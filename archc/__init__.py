@@ -14,23 +14,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, load, report, sweep
+    from archc.api import build, load, load_weights, report, sweep
     from archc.blocks import REGISTRY, Block, Net
     from archc.blocks.lower import lower
     from archc.ir.graph import Graph
     from archc.reporting.model import Report
     from archc.spec.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.spec.schema import Spec
+    from archc.weights.error import WeightsError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "archc.api": ("build", "load", "lower", "report", "sweep"),
+    "archc.api": ("build", "load", "load_weights", "lower", "report", "sweep"),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
     "archc.spec.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
     "archc.spec.schema": ("Spec",),
+    "archc.weights.error": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -44,8 +46,10 @@ __all__ = [
     "Spec",
     "SpecError",
     "SpecWarning",
+    "WeightsError",
     "build",
     "load",
+    "load_weights",
     "lower",
     "report",
     "sweep",

@@ -18,6 +18,8 @@ from archc.spec.schema import Spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from archc.weights.report import LoadReport
+
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
 BACKENDS = {"torch": "archc.backends.torch"}
@@ -78,6 +80,37 @@ def build(
     module = importlib.import_module(BACKENDS[backend])
     built: nn.Module = module.build(as_graph(network), device=device, dtype=dtype, seed=seed)
     return built
+
+
+def load_weights(
+    model: nn.Module,
+    source_path_or_state_dict: str | PathLike[str] | Mapping[str, Any],
+    source: str = "auto",
+    partial: str | Sequence[str] | None = None,
+) -> LoadReport:
+    """Load a checkpoint of archc's or of a neighbouring library into a module that `build` returned.
+
+    Every tensor of the checkpoint and of the model is accounted for; otherwise the model is left untouched. Nothing in
+    the file is run.
+
+    Args:
+        model: what `build` returned; `torch.compile` and `DataParallel` may be around it.
+        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
+            wrote, or tensors by name.
+        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
+            `auto` looks at the names.
+        partial: stages or rows to leave as they are, such as a new classifier's `head`.
+
+    Raises:
+        WeightsError: what cannot be read, or does not fit; its diagnostics say which rows differ, and which change
+            of the spec would make it fit.
+
+    Warns:
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise.
+    """
+    from archc.weights.load import load_weights as load_into
+
+    return load_into(model, source_path_or_state_dict, source, partial)
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

@@ -1,0 +1,145 @@
+"""Checkpoints into a compiled module."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from os import PathLike
+
+import torch
+from torch import Tensor, nn
+
+from archc.backends.torch import module_path
+from archc.ir.graph import Graph
+from archc.spec.diagnostics import did_you_mean, one_of
+from archc.weights.detect import detect
+from archc.weights.error import WeightsError, WeightsWarning, refuse
+from archc.weights.layout import joined
+from archc.weights.maps import ARCHC, AUTO, Layout
+from archc.weights.match import Match, match
+from archc.weights.naming import Slot, slots
+from archc.weights.origin import graph_of, unwrapped
+from archc.weights.read import Checkpoint, StateDict, read
+from archc.weights.report import LoadReport, StageLoad
+
+
+def load_weights(
+    model: nn.Module,
+    source_file: str | PathLike[str] | StateDict,
+    source: str = AUTO,
+    partial: str | Sequence[str] | None = None,
+) -> LoadReport:
+    """Load a checkpoint into a module that `archc.build` returned; see `archc.load_weights`."""
+    module = unwrapped(model)
+    graph = graph_of(module)
+    alone = _partial(graph, partial)
+    checkpoint = read(source_file)
+    layout = detect(checkpoint.tensors, graph, source, own="archc_spec" in checkpoint.metadata)
+    tensors = _with_prefix(checkpoint.tensors, layout)
+    found = match(slots(graph, layout), {name: tuple(value.shape) for name, value in tensors.items()}, alone)
+    if not found.complete:
+        raise _incomplete(graph, layout, checkpoint, found)
+    state, casts = _state(module, found, tensors)
+    _load(module, state)
+    report = _report(checkpoint, layout, source, found, casts)
+    for warning in report.warnings:
+        warnings.warn(str(warning), WeightsWarning, stacklevel=3)
+    return report
+
+
+def _partial(graph: Graph, partial: str | Sequence[str] | None) -> list[str]:
+    names = [] if partial is None else [partial] if isinstance(partial, str) else list(partial)
+    known = {*graph.groups, *(region.name for region in graph.regions)}
+    for name in names:
+        if name not in known:
+            message = f"there is no stage or row `{name}` to leave as it is"
+            raise refuse("weights-partial", message, help=did_you_mean(name, known) or one_of(graph.groups))
+    return names
+
+
+def _with_prefix(tensors: dict[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
+    """The names as the whole network has them, where a backbone's file leaves the prefix out."""
+    if layout is None or not layout.prefix or any(name.startswith(layout.prefix) for name in tensors):
+        return tensors
+    return {f"{layout.prefix}{name}": value for name, value in tensors.items()}
+
+
+def _incomplete(graph: Graph, layout: Layout | None, checkpoint: Checkpoint, found: Match) -> WeightsError:
+    return refuse("weights-mismatch", f"{checkpoint.shown} does not fit")
+
+
+def _state(module: nn.Module, found: Match, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
+    """The module's whole new state dict, in its own types."""
+    current = module.state_dict()
+    state = dict(current)
+    casts: dict[str, None] = {}
+    bad: list[str] = []
+    for slot in found.found:
+        key = _key(slot)
+        pieces = [tensors[name] for name in slot.names]
+        bad += [f"`{name}` is {_type(t)}" for name, t in zip(slot.names, pieces, strict=True) if not _usable(slot, t)]
+        if bad:
+            continue
+        target = current[key].dtype
+        if not slot.counter and pieces[0].dtype != target:
+            casts[f"{_type(pieces[0])} to {str(target).removeprefix('torch.')}"] = None
+        state[key] = joined(pieces, slot.weight.shape).to(target)
+    if bad:
+        raise refuse(
+            "weights-dtype",
+            "the checkpoint holds numbers of the wrong kind",
+            notes=tuple(bad[:5]),
+            help="weights are floating-point numbers in dense tensors; quantised ones cannot be loaded",
+        )
+    for slot in found.uncounted:
+        state[_key(slot)] = torch.zeros((), dtype=torch.long)
+    return state, list(casts)
+
+
+def _usable(slot: Slot, tensor: Tensor) -> bool:
+    plain = tensor.layout == torch.strided and not tensor.is_meta and not tensor.is_quantized
+    if slot.counter:
+        return plain and tensor.dtype in (torch.int64, torch.int32)
+    return plain and tensor.is_floating_point()
+
+
+def _type(tensor: Tensor) -> str:
+    kind = str(tensor.dtype).removeprefix("torch.")
+    return kind if tensor.layout == torch.strided else f"sparse {kind}"
+
+
+def _load(module: nn.Module, state: dict[str, Tensor]) -> None:
+    meta = any(value.is_meta for value in module.state_dict().values())
+    if meta:
+        state = {name: value if value.is_meta else value.clone() for name, value in state.items()}
+    module.load_state_dict(state, strict=True, assign=meta)
+
+
+def _key(slot: Slot) -> str:
+    return f"{module_path(slot.node)}.{slot.weight.name}"
+
+
+def _report(
+    checkpoint: Checkpoint, layout: Layout | None, source: str, found: Match, casts: Sequence[str]
+) -> LoadReport:
+    stages: dict[str, StageLoad] = {}
+    for slot in found.found:
+        name = slot.row.partition(".")[0]
+        so_far = stages.get(name, StageLoad(name, 0, 0))
+        params = torch.Size(slot.weight.shape).numel() if slot.weight.trainable else 0
+        stages[name] = StageLoad(name, so_far.tensors + 1, so_far.params + params)
+    return LoadReport(
+        file=checkpoint.file,
+        source=layout.library if layout else ARCHC,
+        naming=layout.name if layout else "its own",
+        detected=source == AUTO,
+        wrapper=checkpoint.wrapper,
+        prefix=checkpoint.prefix,
+        stages=tuple(stages.values()),
+        left=tuple(_key(slot) for slot in found.left),
+        skipped=tuple(found.skipped),
+        pruned=tuple(name for slot in found.pruned for name in slot.names),
+        uncounted=tuple(_key(slot) for slot in found.uncounted),
+        casts=tuple(casts),
+        warnings=(),
+    )
