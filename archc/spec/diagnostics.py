@@ -96,8 +96,14 @@ class Diagnostic:
 
 
 def printable(text: str) -> str:
-    """The text on one line, with what cannot be printed as an escape."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    """The text on one line: control characters as pictures (`␊`), what else cannot be seen as an escape."""
+
+    def shown(character: str) -> str:
+        if character.isprintable():
+            return character
+        return chr(0x2400 + ord(character)) if character < " " else ascii(character)[1:-1]
+
+    return "".join(map(shown, text))
 
 
 class SpecError(ValueError):
