@@ -26,10 +26,6 @@ class Source:
     text: str
     kind: Literal["file", "override", "python"] = "file"
 
-    def __post_init__(self) -> None:
-        if not self.name.isprintable():
-            object.__setattr__(self, "name", printable(self.name))
-
     def line(self, number: int) -> str:
         """The line with this 1-based number, without its line break; empty past the end."""
         lines = re.split(LINE_BREAK, self.text)
@@ -63,16 +59,11 @@ class Diagnostic:
     help: str = ""
     severity: Severity = "error"
 
-    def __post_init__(self) -> None:
-        # What users wrote is quoted in messages; what cannot be seen there, or moves a terminal's cursor, is escaped.
-        for name in ("message", "label", "help"):
-            if not (text := getattr(self, name)).isprintable():
-                object.__setattr__(self, name, printable(text))
-
     def __str__(self) -> str:
         where = f"{self.span}: " if self.span else ""
         hint = "; ".join(part for part in (self.label, self.help) if part)
-        return f"{where}{self.severity}[{self.id}]: {self.message}{f' ({hint})' if hint else ''}"
+        # Users' own words are quoted here: nothing in them may break the line or move a terminal's cursor.
+        return printable(f"{where}{self.severity}[{self.id}]: {self.message}{f' ({hint})' if hint else ''}")
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready mapping, with the location flattened to `source`, `line` and `column`."""
