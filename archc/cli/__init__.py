@@ -11,6 +11,7 @@ from archc.cli.diff import diff
 from archc.cli.explain import explain
 from archc.cli.group import Commands
 from archc.cli.list import list_
+from archc.cli.predict import predict
 from archc.cli.report import report
 from archc.cli.schema import schema
 from archc.cli.show import show
@@ -22,11 +23,11 @@ Hydra's grammar: width_mult=0.75, stages.c4.0.out=48, +vars.x=1, ~stages.c5.
 
 \b
 Exit codes:  0  fine
-             1  the spec is wrong
+             1  the spec is wrong, or a checkpoint or a picture
              2  the command line is wrong"""
 
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, check, show, diff, list_, explain, schema):
+for command in (report, build, predict, check, show, diff, list_, explain, schema):
     main.add_command(command)

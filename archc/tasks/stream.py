@@ -12,7 +12,7 @@ from typing import TypeVar
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
-MOST_THREADS = 8
+MOST_THREADS = 4
 """Each holds one decoded picture, which may take hundreds of megabytes."""
 
 

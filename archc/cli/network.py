@@ -1,0 +1,84 @@
+"""From what names a trained network on the command line to its spec and its checkpoint."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from archc.cli.loading import load
+
+if TYPE_CHECKING:
+    from archc.spec.schema import Spec
+
+
+_CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt")
+
+
+class Trained(NamedTuple):
+    """A network's spec, and the file its weights are in."""
+
+    spec: Spec
+    weights: Path
+
+
+def find(source: str, overrides: Sequence[str], weights: Path | None = None) -> Trained:
+    """The spec and the checkpoint of a spec with `--weights`, or of what `archc build -o` wrote.
+
+    Raises:
+        click.UsageError: there are no weights, or not the files that `archc build -o` writes.
+        SpecError: as `archc.load`.
+    """
+    from archc.tasks.sources import SUFFIXES
+
+    path = Path(source)
+    if path.is_dir():
+        spec, own = path / "spec.yaml", path / "model.safetensors"
+        _check_directory(path, [spec] if weights else [spec, own])
+        return Trained(load(str(spec), overrides), weights or own)
+    if path.suffix == ".safetensors":
+        return Trained(_embedded(path, overrides), weights or path)
+    if path.suffix in _CHECKPOINTS:
+        raise click.UsageError(f"`{source}` is a checkpoint, and no spec is in it: write SPEC --weights {source}")
+    if path.suffix.lower() in SUFFIXES:
+        raise click.UsageError(f"`{source}` is a picture; the network comes first.")
+    if weights is None:
+        raise click.UsageError(
+            f"`{source}` is a spec without weights, and a network that was never trained predicts nothing of use: "
+            "name a checkpoint with `--weights FILE`, or a directory that `archc build -o` wrote."
+        )
+    return Trained(load(source, overrides), weights)
+
+
+def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
+    missing = [file.name for file in needed if not file.is_file()]
+    if missing:
+        raise click.UsageError(
+            f"`{directory}` holds no {' and no '.join(missing)}; `archc build SPEC -o {directory}` writes both."
+        )
+
+
+def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
+    """The spec that archc wrote into the metadata of its weights."""
+    from archc.blocks import REGISTRY
+    from archc.cli.counting import require
+    from archc.cli.output import show_diagnostics
+    from archc.spec.diagnostics import Source, SpecWarning
+    from archc.spec.load import Document
+    from archc.spec.overrides import parse
+    from archc.spec.yaml import read_text
+
+    require("torch", "predict")
+    from archc.weights.read import read
+
+    text = read(path).metadata.get("archc_spec")
+    if text is None:
+        raise click.UsageError(f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpecWarning)
+        spec = Document(read_text(Source(str(path), text)), path.stem, REGISTRY).spec(parse(overrides))
+    show_diagnostics(spec.warnings)
+    return spec
