@@ -15,6 +15,8 @@ from typing import ClassVar, Literal, NamedTuple
 
 Pair = tuple[int, int]
 
+MAX_SIZE = 10**16
+
 
 class Image(NamedTuple):
     """A feature map."""
@@ -103,8 +105,11 @@ class Price(NamedTuple):
 
 @lru_cache(maxsize=65_536)
 def infer(op: Op, inputs: tuple[Shape, ...]) -> Shape:
-    """The output's shape, remembered; see `Op.infer`."""
-    return op.infer(*inputs)
+    """The output's shape, remembered; see `Op.infer`. Ratios and concatenations could grow for ever; here they end."""
+    shape = op.infer(*inputs)
+    if max(shape) > MAX_SIZE:
+        raise ShapeError("the result is larger than any network's")
+    return shape
 
 
 @lru_cache(maxsize=65_536)

@@ -34,7 +34,6 @@ from archc.spec.tree import (
     find,
     from_mapping,
     from_plain,
-    is_index,
     locate,
     plain,
     python_span,
@@ -257,16 +256,6 @@ class _PythonOverride(Override):
 def _not_rows(stage: str, node: Tree, key_span: Span) -> Diagnostic:
     """What is wrong with a stage that is not a list of rows."""
     span = node.span if isinstance(node, Seq | Scalar) else key_span
-    if isinstance(node, Patch) and isinstance(node.row, Seq) and all(map(is_index, node.changes.items)):
-        count = len(node.row.items)
-        key = next(key for key in node.changes.items if int(key) >= count)
-        message = f"stage `{stage}` has no row `{key}` to change"
-        return Diagnostic(
-            "unknown-key",
-            message,
-            node.changes.key_span(key),
-            f"it inherits {count} row{'s' * (count != 1)}, from 0 on",
-        )
     help = f"write `{stage}:` and below it one `- ` line a row"
     if isinstance(node, Map | Patch):
         help = "write `- ` before each row; to change an inherited row, write its number: `{0: {out: 48}}`"

@@ -9,7 +9,7 @@ from pydantic_core import PydanticCustomError
 
 from archc.spec.diagnostics import Diagnostic, Span, did_you_mean, one_of
 from archc.spec.registry import BlockRegistry
-from archc.spec.tree import Map, Patch, Scalar, Seq, Tree, Unread, merge
+from archc.spec.tree import Map, Patch, Scalar, Seq, Tree, Unread, is_index, merge
 
 
 def normalise(tree: Map, blocks: BlockRegistry, *, again: bool = False) -> tuple[Map, list[Diagnostic]]:
@@ -26,9 +26,12 @@ def normalise(tree: Map, blocks: BlockRegistry, *, again: bool = False) -> tuple
         return tree, []
     reader = _Reader(tree.items.get("table"), blocks, again)
     items: dict[str, Tree] = {}
-    for name, rows in stages.items.items():
+    for name, given in stages.items.items():
+        rows = given
         if isinstance(rows, Scalar) and rows.value is None:
             continue
+        if isinstance(rows, Patch) and isinstance(rows.row, Seq) and all(map(is_index, rows.changes.items)):
+            rows = reader.patched(name, rows.row, rows.changes)
         items[name] = replace(rows, items=tuple(map(reader.row, rows.items))) if isinstance(rows, Seq) else rows
     if len(items) == len(stages.items) and all(items[name] is rows for name, rows in stages.items.items()):
         return tree, reader.problems
@@ -115,6 +118,16 @@ class _Reader:
         hint = did_you_mean(name, keys)
         message = f"`{name}` is not a key of `{self.block.value}`"
         self.problems.append(Diagnostic("unknown-key", message, span, hint, help="" if hint else one_of(keys)))
+
+    def patched(self, stage: str, rows: Seq, changes: Map) -> Tree:
+        """A stage without the changes to rows that it does not have."""
+        for key in changes.items:
+            if int(key) >= len(rows.items):
+                message = f"stage `{stage}` has no row `{key}` to change"
+                inherited = f"it inherits {_counted(len(rows.items), 'row')}, counted from 0"
+                self.problems.append(Diagnostic("unknown-key", message, changes.key_span(key), inherited))
+                changes = changes.without(key)
+        return merge(rows, changes) if changes.items else rows
 
     def row(self, row: Tree) -> Tree:
         """A row as a mapping, if it is one or can be read as one."""

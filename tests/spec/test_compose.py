@@ -95,6 +95,7 @@ FAMILIES: dict[str, dict[str, str]] = {
 }
 
 
+@pytest.mark.filterwarnings("ignore:In .main.. Defaults list is missing")
 @pytest.mark.parametrize("family", FAMILIES)
 def test_families_compose_as_in_hydra(folder: Folder, family: str) -> None:
     for name, text in FAMILIES[family].items():
@@ -244,6 +245,11 @@ def test_bad_inheritance(folder: Folder, files: dict[str, str], id: str, at: str
     assert "hydra" not in problem.message.lower()
     if at is not None:
         assert pointed(problem.span) == at
+
+
+def test_every_bad_patch_is_listed(folder: Folder) -> None:
+    text = "defaults: [mnv3_small, _self_]\nstages: {c4: {9: {out: 8}, 0: {outt: 8}, 7: [1]}}\n"
+    assert [pointed(problem.span) for problem in problems(folder.write("main.yaml", text))] == ["9", "outt", "7"]
 
 
 def test_a_spec_named_as_its_bundled_parent(folder: Folder) -> None:

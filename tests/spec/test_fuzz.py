@@ -259,3 +259,29 @@ def test_any_mapping_as_a_spec(changes: dict[str, Any]) -> None:
 def test_any_value_as_a_python_override(key: str, value: Any) -> None:
     spec = archc.load("mnv3_small")
     survives(spec.override, {key: value})
+
+
+GROWING = [
+    {"block": "conv", "out": "1000x", "kernel": 1},
+    {"block": "inverted_residual", "expand": "1000x", "out": "1000x", "se": 16.0},
+    {"block": "bottleneck", "expand": "900x", "out": "900x"},
+    {"block": "linear", "out": "1000x"},
+    {"block": "mobilevit", "dim": "1000x", "depth": 1, "ffn": "1000x", "out": "1000x"},
+    {"block": "concat", "from": ["input", "input"]},
+]
+
+
+@pytest.mark.parametrize("row", GROWING, ids=[str(row["block"]) for row in GROWING])
+def test_growth_ends(row: dict[str, Any]) -> None:
+    rows = [row] * 120
+    if row["block"] == "concat":
+        rows = [{**row, "from": [f"a.{index - 1}"] * 2 if index else ["input"] * 2} for index in range(2000)]
+    with pytest.raises(archc.SpecError, match="larger than any network"):
+        archc.lower(archc.load({"stages": {"a": rows}}))
+
+
+def test_large_networks_are_priced_soon() -> None:
+    deep = {"block": "mobilevit", "dim": 16, "depth": 10_000, "ffn": "2x"}
+    survives(archc.load, {"stages": {"a": [{**deep, "repeat": 1000}] * 5}})
+    survives(archc.load, {"stages": {"a": [{"block": "conv", "out": 8, "repeat": 1000}] * 5}})
+    survives(archc.load, {"input": {"size": 65_536}, "stages": {"a": [{"block": "conv", "out": 1_000_000}]}})
