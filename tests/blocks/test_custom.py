@@ -20,7 +20,11 @@ PATH = "tests.blocks.custom:Ghost"
 
 
 def network(block: str) -> dict[str, Any]:
-    return {"name": "ghost", "input": {"size": 16}, "stages": {"c": [{"block": block, "out": 24}, {"block": block, "out": 16}]}}
+    return {
+        "name": "ghost",
+        "input": {"size": 16},
+        "stages": {"c": [{"block": block, "out": 24}, {"block": block, "out": 16}]},
+    }
 
 
 def test_by_path() -> None:

@@ -142,7 +142,9 @@ def test_the_builder_refuses_a_name_twice() -> None:
 
 
 def test_the_printer_shows_every_node() -> None:
-    spec = archc.load({"name": "net", "input": {"size": 8}, "stages": {"c": [{"block": "conv", "out": 4, "stride": 2}]}})
+    spec = archc.load(
+        {"name": "net", "input": {"size": 8}, "stages": {"c": [{"block": "conv", "out": 4, "stride": 2}]}}
+    )
     assert text(archc.lower(spec)).splitlines() == [
         "graph net",
         "  input    = input()  -> 3×8×8",
