@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from archc.spec.diagnostics import Diagnostic, SpecError, did_you_mean, fail
-from archc.spec.tree import Map, Path, Scalar, Seq, Tree, dotted, find, from_plain, merge, plain, replace_at
+from archc.spec.tree import Map, Path, Scalar, Seq, Tree, dotted, find, from_plain, plain, replace_at
 
 MAX_EXPANSION = 1_000
 MAX_LENGTH = 1_000
@@ -50,12 +50,19 @@ def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map) -> Map:
         else:
             resolved = replace_at(resolved, path, value)
     if computed:
-        whole = merge(defaults, tree)
-        assert isinstance(whole, Map)
-        for path, value in _Computed(whole).values(computed):
+        for path, value in _Computed(_with_defaults(tree, defaults)).values(computed):
             resolved = replace_at(resolved, path, value)
     assert isinstance(resolved, Map)
     return resolved
+
+
+def _with_defaults(tree: Map, defaults: Map) -> Map:
+    """The tree, with what its settings groups leave out; only mappings are joined."""
+    items = dict(tree.items)
+    for key, value in defaults.items.items():
+        given = items.get(key, value)
+        items[key] = _with_defaults(given, value) if isinstance(given, Map) and isinstance(value, Map) else given
+    return Map(items, tree.span, tree.keys)
 
 
 def referents(leaf: Leaf) -> list[Path]:

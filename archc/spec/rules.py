@@ -318,7 +318,75 @@ _TABLE = (
         "The network computes nan or inf for this picture, as it does when a weight holds one.",
         "archc predict mnv3_small --weights diverged.pth cat.png",
     ),
+    # Weights
+    _error(
+        "weights-file",
+        "a checkpoint that cannot be read, or is not trusted",
+        "Safetensors files and what `torch.save` wrote are read; a pickle that holds more than tensors could run code, "
+        "so it is refused. A file that was cut off or damaged is told apart from one of another format.",
+        "archc weights mnv3_small model.onnx",
+        2,
+    ),
+    _error(
+        "weights-exists",
+        "a file of weights that exists already",
+        "Weights are never overwritten unasked.",
+        "archc weights mnv3_small a.pth -o b.safetensors    # twice, without `--force`",
+        2,
+    ),
+    _error(
+        "weights-source",
+        "names that belong to no known library, or not to the one named",
+        "A checkpoint's tensors are found by the names that its library gives them. `--source` says whose they are "
+        "where the names themselves do not.",
+        "archc weights mnv3_small timm.safetensors --source torchvision",
+        2,
+    ),
+    _error(
+        "weights-names",
+        "a network that a library has no names for",
+        "Weights are written under another library's names only where its map names every layer of the network.",
+        "archc weights mobilevit_s a.safetensors -o b.safetensors --names torchvision",
+        2,
+    ),
+    _error(
+        "weights-partial",
+        "a stage or row to leave as it is that does not exist",
+        "`--partial` names stages (`head`) or rows of them (`head.3`).",
+        "archc weights mnv3_small a.pth --partial classifier",
+        2,
+    ),
+    _error(
+        "weights-network",
+        "a module that archc did not build, or that was changed since",
+        "The names of a module's weights follow from its spec. A module whose layers were replaced by hand is no longer "
+        "what its spec says: change the spec instead, or leave those rows as they are with `partial`.",
+        "archc.load_weights(torchvision.models.resnet50(), 'resnet50.pth')",
+    ),
+    _error(
+        "weights-mismatch",
+        "a checkpoint that does not fit the network",
+        "Every tensor of the checkpoint and of the network must be accounted for; the notes say which rows differ, and "
+        "the help which spec or which change would fit, if one is found. Nothing was loaded.",
+        "archc weights mnv3_small mobilenet_v3_large.pth",
+    ),
+    _error(
+        "weights-dtype",
+        "numbers of the wrong kind",
+        "Weights are dense tensors of floating-point numbers; they are converted into the module's own type. Integers, "
+        "quantised and sparse tensors are not weights.",
+        "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
+    ),
     # Warnings
+    Rule(
+        "weights-policy",
+        "warning",
+        "weights that were trained under another policy",
+        "The shapes fit, but the library that the weights come from is known to normalise, pad, activate or prepare "
+        "pictures otherwise than this spec says, so the outputs will differ from that library's.",
+        "archc weights mnv3_large timm.safetensors    # eps 0.001 here, 1e-05 in timm",
+        0,
+    ),
     Rule(
         "unused-setting",
         "warning",

@@ -133,6 +133,8 @@ def test_overrides_reach_what_refers_to_them() -> None:
         ({"dropout": "${oc.deprecated:act}"}, "calls `oc.deprecated`"),
         ({"dropout": "${mul:2,3}"}, "calls `mul`"),
         ({"dropout": "${eval:'1'}"}, "calls `eval`"),
+        ({"tail": {"": "${"}}, "is not a reference"),
+        ({"input": {"mean": {"0": "${x}"}}}, "names nothing"),
         ({"vars": {"a": "x" * 2000 + "${act}"}}, "a text with interpolations of more than 1,000 characters"),
     ],
 )
