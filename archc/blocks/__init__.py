@@ -26,7 +26,7 @@ BUILTIN: dict[str, type[Block]] = {
     "resize": Resize,
 }
 
-REGISTRY = BlockRegistry()
+REGISTRY = BlockRegistry(Block)
 for _name, _block in BUILTIN.items():
     REGISTRY.register(_name, _block)
 

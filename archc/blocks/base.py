@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import ClassVar
 
 from archc.ir import ops
@@ -53,6 +54,7 @@ class Block(Row):
         """The class name of the compiled module."""
         return cls.__name__
 
+    @abstractmethod
     def lower(self, net: Net, *inputs: Node) -> Node:
         """Add the row's operations to `net` and return the last.
 
@@ -61,7 +63,7 @@ class Block(Row):
         Raises:
             ShapeError: the inputs do not fit.
         """
-        raise NotImplementedError(f"block `{type(self).__name__}` has no lowering")
+        raise NotImplementedError
 
 
 def channels(node: Node) -> int:

@@ -159,7 +159,11 @@ class _Lowering:
         return Value(region.full(node.name), node.shape)
 
     def _span(self, row: Row) -> Span | None:
-        return self.spec.span("stages", *row.at)
+        """Where the row is written; where an override changed it, there."""
+        path = ("stages", *row.at)
+        spans = (self.spec.span(*path, name.rstrip("_")) for name in type(row).model_fields)
+        changed = [span for span in spans if span and span.source.kind == "override"]
+        return changed[0] if changed else self.spec.span(*path)
 
 
 def _ordered(row: Block, inputs: list[Value]) -> list[Value]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -49,6 +49,21 @@ def request(fewest: int = 1, most: int | None = 1) -> Callable[[_Command], _Comm
         return found
 
     return click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+
+
+force = click.option("--force", is_flag=True, help="Overwrite files that exist.")
+
+
+def refuse_existing(files: Iterable[Path]) -> None:
+    """Refuse to write over files.
+
+    Raises:
+        UsageError: some of them exist.
+    """
+    existing = [str(file) for file in files if file.exists()]
+    if existing:
+        verb = "exists" if len(existing) == 1 else "exist"
+        raise click.UsageError(f"{', '.join(existing)} {verb} already; `--force` overwrites. Nothing was written.")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and only JSON.")

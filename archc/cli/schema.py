@@ -8,11 +8,16 @@ from pathlib import Path
 
 import click
 
+from archc.cli import arguments
+
 
 @click.command(short_help="The JSON Schema of specs, for editors.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write to this file.")
-def schema(output: Path | None) -> None:
+@arguments.force
+def schema(output: Path | None, force: bool) -> None:
     """Print the JSON Schema of specs, for completion and checks in an editor."""
+    if output is not None and not force:
+        arguments.refuse_existing([output])
     from archc.blocks import REGISTRY
     from archc.spec.json_schema import json_schema
 

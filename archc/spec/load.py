@@ -13,7 +13,7 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic_core import PydanticCustomError
 
-from archc.spec import interpolation, library, overrides
+from archc.spec import edits, interpolation, library, overrides
 from archc.spec.compose import compose
 from archc.spec.diagnostics import Diagnostic, Source, Span, SpecError, SpecWarning, printable
 from archc.spec.errors import from_validation, unplaced
@@ -89,9 +89,9 @@ class Document:
         """
         about_table = [change for change in changes if change.path[0] == "table"]
         others = [change for change in changes if change.path[0] != "table"]
-        tree, problems = normalise(overrides.apply(self.tree, about_table), self.blocks)
+        tree, problems = normalise(edits.apply(self.tree, about_table), self.blocks)
         if others:
-            tree, more = normalise(overrides.apply(tree, others), self.blocks, again=True)
+            tree, more = normalise(edits.apply(tree, others), self.blocks, again=True)
             problems = problems + more
         if "name" not in tree.items:
             tree = tree.with_item("name", Scalar(self.name, tree.span))
@@ -140,7 +140,7 @@ class _Checked:
         for key, value in changes.items():
             path = tuple(int(part) if part.isdecimal() else part for part in key.split("."))
             parsed.append(_PythonOverride(key, "change", path, (value,)))
-        tree = overrides.apply(self.tree, parsed)
+        tree = edits.apply(self.tree, parsed)
         if all(self._stands_alone(key, value) for key, value in changes.items()):
             return self._reset(spec, tree, parsed)
         tree, problems = normalise(tree, self.blocks, again=True)
@@ -155,7 +155,7 @@ class _Checked:
     def _reset(self, spec: Spec, tree: Map, changes: Sequence[Override]) -> Spec:
         """The spec with top-level numbers changed and everything else, checked as it is, kept."""
         assert self.resolved is not None
-        resolved = overrides.apply(self.resolved, changes)
+        resolved = edits.apply(self.resolved, changes)
         values = {name: getattr(spec, name) for name in spec.model_fields_set}
         values |= {str(change.path[0]): change.values[0] for change in changes}
         made = _Checked(tree, self.blocks, self.rows, self.interpolated, resolved)

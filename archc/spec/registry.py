@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator
 from importlib import metadata
+from typing import cast
 
 from archc.spec.diagnostics import did_you_mean, one_of
 from archc.spec.row import Row
@@ -20,7 +21,9 @@ class BlockRegistry:
     `archc.blocks` of an installed package, or the class's own path `package.module:Class` written in the row.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, base: type[Row] = Row) -> None:
+        """Take subclasses of `base` whose `lower` is written."""
+        self._base = base
         self._blocks: dict[str, type[Row]] = {}
         self._discovered = False
 
@@ -79,8 +82,8 @@ class BlockRegistry:
                 except ImportError as error:
                     reject(f"cannot import block `{point.name}` ({point.value}): {error}", id="bad-block")
 
-    @staticmethod
-    def _checked(path: str, block: object) -> type[Row]:
-        if not (isinstance(block, type) and issubclass(block, Row) and hasattr(block, "lower")):
-            reject(f"`{path}` is not a block", "a block is a subclass of `archc.Block`", "bad-block")
-        return block
+    def _checked(self, path: str, block: object) -> type[Row]:
+        sound = isinstance(block, type) and issubclass(block, self._base)
+        if not sound or getattr(getattr(block, "lower", None), "__isabstractmethod__", False):
+            reject(f"`{path}` is not a block", "a block is a subclass of `archc.Block` with a `lower`", "bad-block")
+        return cast(type[Row], block)

@@ -359,8 +359,8 @@ _TABLE = (
     _error(
         "weights-network",
         "a module that archc did not build, or that was changed since",
-        "The names of a module's weights follow from its spec. A module whose layers were replaced by hand is no longer "
-        "what its spec says: change the spec instead, or leave those rows as they are with `partial`.",
+        "The names of a module's weights follow from its spec. A module whose layers were replaced by hand is no "
+        "longer what its spec says: change the spec instead, or leave those rows as they are with `partial`.",
         "archc.load_weights(torchvision.models.resnet50(), 'resnet50.pth')",
     ),
     _error(

@@ -118,7 +118,7 @@ Expansion = Annotated[_AnyCount, ChannelRole(follows_input=True)]
 
 Positive = Annotated[int, Field(ge=1, le=10_000)]
 Stride = Annotated[int, Field(ge=1, le=64)]
-Dilation = Annotated[int, Field(ge=1, le=256)]
+Dilation = Annotated[int, Field(ge=1, le=65_536)]
 Probability = Annotated[float, Field(ge=0, lt=1)]
 Multiplier = Annotated[float, Field(gt=0, le=100)]
 Epsilon = Annotated[float, Field(gt=0, le=1)]

@@ -67,6 +67,8 @@ def test_a_typo_in_its_rows_is_found() -> None:
         ("tests.blocks.custom:Missing", "bad-block"),
         ("no_such_package:Ghost", "bad-block"),
         ("os:system", "bad-block"),
+        ("archc.blocks.base:Block", "bad-block"),
+        ("archc.spec.row:Row", "bad-block"),
         ("gohst", "unknown-block"),
         ("inverted_residul", "unknown-block"),
     ],
@@ -94,6 +96,14 @@ def test_by_entry_point(tmp_path: Path) -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=False, env=environment, cwd=tmp_path
     )
     assert done.stdout.strip() == str(archc.report(archc.load(network(PATH))).params), done.stderr
+
+
+def test_a_shape_that_an_override_broke_points_at_the_override() -> None:
+    with pytest.raises(archc.SpecError) as caught:
+        archc.lower(archc.load("mobilevit_xxs", ["stages.c3.1.heads=7"]))
+    (problem,) = caught.value.diagnostics
+    assert problem.span is not None
+    assert (problem.id, problem.span.source.text) == ("shape", "stages.c3.1.heads=7")
 
 
 def test_registries_are_independent() -> None:

@@ -62,6 +62,10 @@ def test_schema_accepts_the_bundled_specs(run: Run, tmp_path: Path) -> None:
     assert run("schema", "-o", str(path)).out == ""
     schema = json.loads(path.read_text())
     assert schema == run("schema").json
+    again = run("schema", "-o", str(path))
+    assert again.code == 2
+    assert "`--force` overwrites" in again.err
+    assert run("schema", "-o", str(path), "--force").out == ""
     for spec in (ROOT / "specs").glob("*.yaml"):
         jsonschema.validate(yaml.safe_load(spec.read_text()), schema)
 

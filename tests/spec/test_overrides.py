@@ -10,7 +10,7 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 import archc
-from archc.spec import overrides
+from archc.spec import edits, overrides
 from archc.spec.library import bundled_directory
 from archc.spec.tree import Map, from_plain, plain, python_span
 from tests.spec.helpers import only, pointed, problems
@@ -24,7 +24,7 @@ BASE: dict[str, Any] = {
 def applied(*texts: str) -> Any:
     tree = from_plain(BASE, python_span("base"))
     assert isinstance(tree, Map)
-    return plain(overrides.apply(tree, overrides.parse(texts)))
+    return plain(edits.apply(tree, overrides.parse(texts)))
 
 
 def changed(**keys: object) -> Any:
@@ -115,7 +115,7 @@ def test_what_hydra_can_do_too_ends_the_same(texts: list[str]) -> None:
 
         config = OmegaConf.create(base)  # type: ignore[arg-type]
         ConfigLoaderImpl._apply_overrides_to_config(overrides_parser(texts), config)  # type: ignore[arg-type]
-    assert plain(overrides.apply(tree, overrides.parse(texts))) == OmegaConf.to_container(config)
+    assert plain(edits.apply(tree, overrides.parse(texts))) == OmegaConf.to_container(config)
 
 
 def overrides_parser(texts: list[str]) -> Any:
