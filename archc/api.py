@@ -113,6 +113,28 @@ def load_weights(
     return load_into(model, source_path_or_state_dict, source, partial)
 
 
+def save_weights(
+    model: nn.Module, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
+) -> tuple[str, ...]:
+    """Write the weights of a module that `build` returned, with its resolved spec, into a `.safetensors` file.
+
+    Args:
+        model: what `build` returned.
+        path: where to; an existing file is left alone unless `overwrite`.
+        names: whose names and layouts to write: `archc`'s own, or those of a library that has such a network.
+        overwrite: replace an existing file.
+
+    Returns:
+        The names in the file.
+
+    Raises:
+        WeightsError: the file exists, the library has no such network, or the module is not what its spec says.
+    """
+    from archc.weights.save import save_weights as save
+
+    return save(model, path, names, overwrite=overwrite)
+
+
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:
     """The graph of whatever names a network."""
     if isinstance(network, Graph):

@@ -15,6 +15,7 @@ from archc.cli.predict import predict
 from archc.cli.report import report
 from archc.cli.schema import schema
 from archc.cli.show import show
+from archc.cli.weights import weights
 
 HELP = """Compile the block tables of efficient-vision papers: check them, price them, build them.
 
@@ -29,5 +30,5 @@ Exit codes:  0  fine
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, predict, check, show, diff, list_, explain, schema):
+for command in (report, build, predict, weights, check, show, diff, list_, explain, schema):
     main.add_command(command)

@@ -129,11 +129,8 @@ def _write_files(directory: Path, spec: Spec, report: Report, model: Any) -> Non
     resolved = to_yaml(spec, full=True)
     (directory / "spec.yaml").write_text(resolved, encoding="utf-8")
     (directory / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    metadata = {"format": "pt", "archc_version": archc.__version__, "archc_spec": resolved}
-    save = require("safetensors.torch", "torch").save_file
-    weights = directory / "model.safetensors"
-    save(model.state_dict(), weights, metadata=metadata)
-    weights.chmod(0o666 & ~_umask())  # safetensors makes it readable for its owner only
+    require("safetensors.torch", "torch")
+    archc.save_weights(model, directory / "model.safetensors")
 
 
 def _umask() -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from archc.spec.diagnostics import Diagnostic, Span, SpecWarning
+from archc.spec.diagnostics import Diagnostic, SpecWarning
 
 
 class WeightsError(ValueError):
@@ -22,6 +22,6 @@ class WeightsWarning(SpecWarning):
     """Weights that fit, though the network is probably not the one that they were trained in."""
 
 
-def refuse(id: str, message: str, *, help: str = "", notes: Sequence[str] = (), span: Span | None = None) -> WeightsError:
+def refuse(id: str, message: str, *, help: str = "", notes: Sequence[str] = ()) -> WeightsError:
     """A `WeightsError` of one diagnostic, to be raised by the caller."""
-    return WeightsError([Diagnostic(id, message, span, notes=tuple(notes), help=help)])
+    return WeightsError([Diagnostic(id, message, notes=tuple(notes), help=help)])

@@ -14,16 +14,16 @@ from torch import Tensor
 
 from archc.ir import ops
 
-Kind = Literal["conv", "linear"]
+Kind = Literal["convolution", "matrix"]
 Shape = tuple[int, ...]
 
 
 def shapes_there(op: ops.Op, weight: ops.Weight, kind: Kind | None, pieces: int) -> list[Shape]:
     """The shapes of the pieces in which a library keeps this weight, whose layer is a `kind` there."""
     shape = weight.shape
-    if kind == "linear" and isinstance(op, ops.Conv) and op.kernel == (1, 1) and op.groups == 1:
+    if kind == "matrix" and isinstance(op, ops.Conv) and op.kernel == (1, 1) and op.groups == 1:
         shape = shape[:2] if len(shape) == 4 else shape
-    elif kind == "conv" and isinstance(op, ops.Linear):
+    elif kind == "convolution" and isinstance(op, ops.Linear):
         shape = (*shape, 1, 1) if len(shape) == 2 else shape
     return [(shape[0] // pieces, *shape[1:])] * pieces if pieces > 1 else [shape]
 

@@ -4,21 +4,24 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import replace
 from os import PathLike
 
 import torch
 from torch import Tensor, nn
 
-from archc.backends.torch import module_path
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import did_you_mean, one_of
+from archc.spec.diagnostics import Diagnostic, did_you_mean, one_of
 from archc.weights.detect import detect
-from archc.weights.error import WeightsError, WeightsWarning, refuse
+from archc.weights.error import WeightsWarning, refuse
 from archc.weights.layout import joined
 from archc.weights.maps import ARCHC, AUTO, Layout
 from archc.weights.match import Match, match
+from archc.weights.mismatch import mismatch
+from archc.weights.module import agree, key_of
 from archc.weights.naming import Slot, slots
 from archc.weights.origin import graph_of, unwrapped
+from archc.weights.policy import warnings as policy_warnings
 from archc.weights.read import Checkpoint, StateDict, read
 from archc.weights.report import LoadReport, StageLoad
 
@@ -34,14 +37,16 @@ def load_weights(
     graph = graph_of(module)
     alone = _partial(graph, partial)
     checkpoint = read(source_file)
-    layout = detect(checkpoint.tensors, graph, source, own="archc_spec" in checkpoint.metadata)
-    tensors = _with_prefix(checkpoint.tensors, layout)
-    found = match(slots(graph, layout), {name: tuple(value.shape) for name, value in tensors.items()}, alone)
+    layout = detect(checkpoint.tensors, graph, source, own=checkpoint.own)
+    checkpoint = _with_prefix(checkpoint, layout)
+    found = match(slots(graph, layout), checkpoint.shapes, alone)
     if not found.complete:
-        raise _incomplete(graph, layout, checkpoint, found)
-    state, casts = _state(module, found, tensors)
+        raise mismatch(graph, layout, checkpoint, found, alone)
+    agree(module, [*found.found, *found.uncounted], found.left)
+    state, casts = _state(module, found, checkpoint.tensors)
     _load(module, state)
-    report = _report(checkpoint, layout, source, found, casts)
+    warned = policy_warnings(graph, layout, checkpoint)
+    report = _report(checkpoint, layout, found, detected=source == AUTO, casts=casts, warned=warned)
     for warning in report.warnings:
         warnings.warn(str(warning), WeightsWarning, stacklevel=3)
     return report
@@ -57,15 +62,11 @@ def _partial(graph: Graph, partial: str | Sequence[str] | None) -> list[str]:
     return names
 
 
-def _with_prefix(tensors: dict[str, Tensor], layout: Layout | None) -> dict[str, Tensor]:
+def _with_prefix(checkpoint: Checkpoint, layout: Layout | None) -> Checkpoint:
     """The names as the whole network has them, where a backbone's file leaves the prefix out."""
-    if layout is None or not layout.prefix or any(name.startswith(layout.prefix) for name in tensors):
-        return tensors
-    return {f"{layout.prefix}{name}": value for name, value in tensors.items()}
-
-
-def _incomplete(graph: Graph, layout: Layout | None, checkpoint: Checkpoint, found: Match) -> WeightsError:
-    return refuse("weights-mismatch", f"{checkpoint.shown} does not fit")
+    if layout is None or not layout.prefix or any(name.startswith(layout.prefix) for name in checkpoint.tensors):
+        return checkpoint
+    return replace(checkpoint, tensors={f"{layout.prefix}{n}": value for n, value in checkpoint.tensors.items()})
 
 
 def _state(module: nn.Module, found: Match, tensors: dict[str, Tensor]) -> tuple[dict[str, Tensor], list[str]]:
@@ -75,7 +76,7 @@ def _state(module: nn.Module, found: Match, tensors: dict[str, Tensor]) -> tuple
     casts: dict[str, None] = {}
     bad: list[str] = []
     for slot in found.found:
-        key = _key(slot)
+        key = key_of(slot)
         pieces = [tensors[name] for name in slot.names]
         bad += [f"`{name}` is {_type(t)}" for name, t in zip(slot.names, pieces, strict=True) if not _usable(slot, t)]
         if bad:
@@ -92,7 +93,7 @@ def _state(module: nn.Module, found: Match, tensors: dict[str, Tensor]) -> tuple
             help="weights are floating-point numbers in dense tensors; quantised ones cannot be loaded",
         )
     for slot in found.uncounted:
-        state[_key(slot)] = torch.zeros((), dtype=torch.long)
+        state[key_of(slot)] = torch.zeros((), dtype=torch.long)
     return state, list(casts)
 
 
@@ -115,12 +116,14 @@ def _load(module: nn.Module, state: dict[str, Tensor]) -> None:
     module.load_state_dict(state, strict=True, assign=meta)
 
 
-def _key(slot: Slot) -> str:
-    return f"{module_path(slot.node)}.{slot.weight.name}"
-
-
 def _report(
-    checkpoint: Checkpoint, layout: Layout | None, source: str, found: Match, casts: Sequence[str]
+    checkpoint: Checkpoint,
+    layout: Layout | None,
+    found: Match,
+    *,
+    detected: bool,
+    casts: Sequence[str],
+    warned: tuple[Diagnostic, ...],
 ) -> LoadReport:
     stages: dict[str, StageLoad] = {}
     for slot in found.found:
@@ -132,14 +135,14 @@ def _report(
         file=checkpoint.file,
         source=layout.library if layout else ARCHC,
         naming=layout.name if layout else "its own",
-        detected=source == AUTO,
+        detected=detected,
         wrapper=checkpoint.wrapper,
         prefix=checkpoint.prefix,
         stages=tuple(stages.values()),
-        left=tuple(_key(slot) for slot in found.left),
+        left=tuple(key_of(slot) for slot in found.left),
         skipped=tuple(found.skipped),
         pruned=tuple(name for slot in found.pruned for name in slot.names),
-        uncounted=tuple(_key(slot) for slot in found.uncounted),
+        uncounted=tuple(key_of(slot) for slot in found.uncounted),
         casts=tuple(casts),
-        warnings=(),
+        warnings=warned,
     )

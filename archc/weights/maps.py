@@ -20,8 +20,10 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from archc.ir import ops
 from archc.spec.diagnostics import did_you_mean, one_of
 from archc.weights.error import refuse
+from archc.weights.layout import Kind
 from archc.weights.skeleton import Part
 
 ARCHC = "archc"
@@ -46,7 +48,7 @@ class RowRule(_Data):
     has: str | None = None
     group_has: str | None = None
     name: str
-    kind: Literal["conv", "linear"] | None = Field(None, alias="as")
+    kind: Kind | None = Field(None, alias="as")
     """What the row's layers are there, where it may be something else than here."""
     parts: dict[str, str | list[str]]
 
@@ -59,7 +61,7 @@ class Policy(_Data):
     """Patterns of file names that this policy is known by, where names inside the file do not tell."""
     eps: list[float] | None = None
     momentum: list[float] | None = None
-    padding: Literal["symmetric", "same"] | None = None
+    padding: ops.PadMode | None = None
     mean: float | list[float] | None = None
     std: float | list[float] | None = None
     channel_order: Literal["rgb", "bgr"] | None = None
@@ -107,8 +109,8 @@ def _read(files: dict[str, Any]) -> Iterator[Layout]:
     for file in sorted(files.values(), key=lambda file: file["library"] != "torchvision"):
         for name, data in file["layouts"].items():
             library, _, other = data.get("same_as", "").partition("/")
-            data = files[library]["layouts"][other] if library else data
-            yield Layout.model_validate({**data, "library": file["library"], "name": name})
+            written = files[library]["layouts"][other] if library else data
+            yield Layout.model_validate({**written, "library": file["library"], "name": name})
 
 
 def of_library(source: str) -> list[Layout]:

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from archc.backends.torch import module_path
 from archc.ir import ops
 from archc.ir.graph import Graph, Node
 from archc.weights.layout import Shape, shapes_there
@@ -46,7 +47,7 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
         for node, shapes in _weighted(place):
             full = place.region.full(node.name)
             if layout is None:
-                prefixes: list[str] = [_own(full)]
+                prefixes: list[str] = [module_path(full)]
             else:
                 prefixes = namer.names(node.name) if namer else []
             for weight in (*node.op.weights(*shapes), *([COUNTER] if isinstance(node.op, ops.BatchNorm) else [])):
@@ -55,12 +56,6 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
                 there = tuple(shapes_there(node.op, weight, kind, len(names))) if names else ()
                 found.append(Slot(place.region.name, full, weight, names, there, full not in kept))
     return found
-
-
-def _own(node: str) -> str:
-    from archc.backends.torch import module_path
-
-    return module_path(node)
 
 
 def _weighted(place: Place) -> Iterator[tuple[Node, list[ops.Shape]]]:

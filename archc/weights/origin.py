@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Mapping
 from functools import lru_cache
 
 from torch import nn
@@ -10,11 +11,15 @@ from torch import nn
 from archc.backends.torch import GRAPH
 from archc.blocks import REGISTRY
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Source, SpecWarning
+from archc.spec.diagnostics import Source, SpecError, SpecWarning
 from archc.spec.load import Document
+from archc.spec.registry import BlockRegistry
+from archc.spec.row import Row
 from archc.spec.schema import Spec
+from archc.spec.values import reject
 from archc.spec.yaml import read_text
 from archc.weights.error import refuse
+from archc.weights.read import SPEC
 
 _WRAPPERS = ("_orig_mod", "module")
 """Where torch.compile and DataParallel keep the module they wrap."""
@@ -47,18 +52,34 @@ def graph_of(model: nn.Module) -> Graph:
 def spec_of(graph: Graph) -> Spec | None:
     """The spec that a graph was lowered from, before the passes."""
     if isinstance(graph.spec, str):
-        return from_text(graph.spec)
+        return _from_text(graph.spec, REGISTRY)
     assert graph.spec is None or isinstance(graph.spec, Spec)
     return graph.spec
 
 
-@lru_cache(maxsize=16)
-def from_text(text: str) -> Spec:
-    """A spec from its YAML.
+class _Known(BlockRegistry):
+    """The registered blocks only: a checkpoint must not choose what is imported."""
 
-    Raises:
-        SpecError: it is none.
-    """
+    def get(self, name: object) -> type[Row]:
+        """As every registry's, but for blocks by their class's path."""
+        if isinstance(name, str) and ":" in name:
+            reject(f"a checkpoint's spec cannot import `{name}`", id="bad-block")
+        return REGISTRY.get(name)
+
+
+def stated_in(metadata: Mapping[str, str]) -> Spec | None:
+    """The spec that a file of archc's states; None where it states none that can be read."""
+    try:
+        return _from_text(metadata[SPEC], _KNOWN) if SPEC in metadata else None
+    except SpecError:
+        return None
+
+
+_KNOWN = _Known()
+
+
+@lru_cache(maxsize=16)
+def _from_text(text: str, blocks: BlockRegistry) -> Spec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        return Document(read_text(Source("the resolved spec", text)), "spec", REGISTRY).spec()
+        return Document(read_text(Source("the resolved spec", text)), "spec", blocks).spec()

@@ -1,4 +1,4 @@
-"""Checkpoint files. Nothing in one is ever run: a pickle may hold tensors and plain values, and is refused otherwise."""
+"""Checkpoint files. Nothing in one is ever run: a pickle that holds more than tensors and plain values is refused."""
 
 from __future__ import annotations
 
@@ -21,6 +21,9 @@ StateDict = Mapping[str, Any]
 DIRECTORY_FILE = "model.safetensors"
 """The file of a directory that `archc build -o` wrote."""
 
+VERSION, SPEC, NAMES = "archc_version", "archc_spec", "archc_names"
+"""What a file of archc's says about itself, in safetensors' metadata."""
+
 _WRAPPERS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts keep the weights; averaged ones first, as they are what is published."""
 _PREFIXES = ("module.", "_orig_mod.", "model.")
@@ -40,6 +43,16 @@ class Checkpoint:
     """The keys that the tensors lay under, such as `model_ema`."""
     prefix: str = ""
     """The prefix that all names had, such as `module.`"""
+
+    @property
+    def shapes(self) -> dict[str, tuple[int, ...]]:
+        """The tensors' shapes."""
+        return {name: tuple(value.shape) for name, value in self.tensors.items()}
+
+    @property
+    def own(self) -> bool:
+        """Whether archc wrote it, under its own names."""
+        return VERSION in self.metadata and self.metadata.get(NAMES, "archc") == "archc"
 
     @property
     def shown(self) -> str:

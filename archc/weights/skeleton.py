@@ -122,4 +122,3 @@ def _stage(region: Region) -> str:
 
 def _strided(region: Region) -> bool:
     return any(node.op.stride > 1 for node in region.fragment.nodes if isinstance(node.op, ops.Conv))
-

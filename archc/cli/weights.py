@@ -1,0 +1,104 @@
+"""`archc weights`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+import click
+
+from archc.cli import arguments
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from archc.weights.report import LoadReport
+
+
+class Pair(NamedTuple):
+    """The positional arguments, sorted."""
+
+    spec: str
+    checkpoint: Path
+    overrides: tuple[str, ...]
+
+
+def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -> Pair:
+    # `epoch=3.pth` is a file, whatever it looks like.
+    overrides = tuple(word for word in words if arguments.split([word]).overrides and not Path(word).is_file())
+    named = [word for word in words if word not in overrides]
+    if len(named) < 2:
+        raise click.UsageError("Name a spec, and the checkpoint to hold against it.", context)
+    if len(named) > 2:
+        raise click.UsageError(f"`{named[2]}` is one file too many; an override is written KEY=VALUE.", context)
+    return Pair(named[0], Path(named[1]), overrides)
+
+
+@click.command(short_help="Hold a checkpoint against a spec, and convert it.")
+@click.argument("pair", nargs=-1, callback=_parse, metavar="SPEC CHECKPOINT [KEY=VALUE]...")
+@click.option("--source", default="auto", show_default=True, help="Whose names the checkpoint has.")
+@click.option(
+    "--partial", multiple=True, metavar="STAGE", help="Leave this stage or row as initialised; may be given again."
+)
+@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the weights into this .safetensors file.")
+@click.option("--names", default="archc", show_default=True, help="Whose names to write them under.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what --partial leaves."
+)
+@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+@arguments.as_json
+def weights(
+    pair: Pair,
+    *,
+    source: str,
+    partial: tuple[str, ...],
+    output: Path | None,
+    names: str,
+    seed: int,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Load a checkpoint into a spec's network: archc's own, or one that another library or its users published.
+
+    Every tensor is accounted for, stage by stage; what does not fit ends in a report of the rows that differ and of
+    the change that would fit. With -o, the weights are written again, under archc's names or a library's.
+    """
+    import archc
+    from archc.cli.counting import require
+    from archc.cli.loading import load
+    from archc.cli.output import out, print_json, show_diagnostics
+
+    spec = load(pair.spec, pair.overrides)
+    graph = archc.lower(spec)
+    require("torch", "torch")
+    require("safetensors", "torch")
+    # What the checkpoint holds need not be drawn first.
+    model = archc.build(graph, seed=seed) if partial else archc.build(graph, device="meta")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", archc.SpecWarning)
+        report = archc.load_weights(model, pair.checkpoint, source, partial)
+    written = archc.save_weights(model, output, names, overwrite=force) if output is not None else ()
+    show_diagnostics(report.warnings)
+    if as_json:
+        print_json({"spec": spec.name, **report.to_dict(), "output": str(output) if output else None})
+        return
+    console = out()
+    _print(console, spec.name, report)
+    if output is not None:
+        console.print(f"wrote {output}: {len(written)} tensors under {names}'s names")
+
+
+def _print(console: Console, spec: str, report: LoadReport) -> None:
+    from archc.reporting.console import line
+    from archc.reporting.numbers import count
+    from archc.reporting.tables import Column, Table, number
+
+    console.print(line((report.file, "bold"), " fits ", (spec, "bold")))
+    for said in report.lines():
+        console.print(said)
+    console.print()
+    table = Table((Column("stage", style="bold"), number("tensors"), number("params")))
+    table.rows = [(stage.name, count(stage.tensors), count(stage.params)) for stage in report.stages]
+    table.total = ("total", count(report.tensors), count(report.params))
+    table.print(console)
