@@ -32,7 +32,7 @@ FILES = ("spec.yaml", "report.json", "model.safetensors")
     help=f"Write {', '.join(FILES)} into this directory.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the weights.")
-@click.option("--force", is_flag=True, help="Overwrite files that exist.")
+@arguments.force
 @arguments.counter
 def build(request: Request, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
     """Build the PyTorch module, print the report, and check one against the other."""
@@ -43,7 +43,7 @@ def build(request: Request, output: Path | None, seed: int, force: bool, counter
     from archc.reporting.report import print_report
 
     if output is not None and not force:
-        _refuse_existing(output)
+        arguments.refuse_existing(output / name for name in FILES)
     spec = load(request.spec, request.overrides)
     report = archc.report(spec)
     require("torch", "torch")
@@ -96,13 +96,6 @@ def _verify(console: Console, report: Report, model: Any) -> bool:
     wrong.print(f"  parameters: computed {count(report.params)}, the module has {count(params)}")
     wrong.print(f"  FLOPs:      computed {count(2 * report.macs)} (2 × MACs), torch counts {count(flops)}")
     return False
-
-
-def _refuse_existing(directory: Path) -> None:
-    existing = [str(directory / name) for name in FILES if (directory / name).exists()]
-    if existing:
-        verb = "exists" if len(existing) == 1 else "exist"
-        raise click.UsageError(f"{', '.join(existing)} {verb} already; `--force` overwrites. Nothing was written.")
 
 
 def _write(directory: Path, spec: Spec, report: Report, model: Any) -> None:

@@ -46,7 +46,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what --partial leaves."
 )
-@click.option("--force", is_flag=True, help="Overwrite a file that exists.")
+@arguments.force
 @arguments.as_json
 def weights(
     pair: Pair,
