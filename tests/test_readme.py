@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
 import subprocess
@@ -16,20 +17,29 @@ CONSOLE = re.findall(r"```console\n\$ archc (.+)\n((?:.*\n)*?)```", README)
 PYTHON = re.findall(r"```python\n((?:.*\n)*?)```", README)
 
 
+@pytest.fixture(scope="module")
+def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory with the files that the README's first Python block makes."""
+    directory = tmp_path_factory.mktemp("tour")
+    subprocess.run([sys.executable, "-c", PYTHON[0]], cwd=directory, check=True)
+    return directory
+
+
 @pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=[command for command, _ in CONSOLE])
-def test_the_console_blocks(command: str, shown: str) -> None:
-    done = subprocess.run(
-        [sys.executable, "-m", "archc", *shlex.split(command)], cwd=ROOT, capture_output=True, text=True, check=False
-    )
+def test_the_console_blocks(command: str, shown: str, directory: Path) -> None:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    arguments = [sys.executable, "-m", "archc", *shlex.split(command)]
+    done = subprocess.run(arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False)
     assert (done.stdout + done.stderr).rstrip() == shown.rstrip()
 
 
 def test_there_are_console_blocks() -> None:
-    assert len(CONSOLE) >= 6
+    assert len(CONSOLE) >= 8
 
 
-def test_the_python_block_runs() -> None:
-    program, session = PYTHON
+def test_the_python_blocks_run(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(directory)
+    _, program, session = PYTHON
     namespace: dict[str, object] = {}
     exec(program, namespace)
     source, _, expected = session.partition("forward))\n")
