@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from itertools import product
 from typing import Any
@@ -85,16 +85,16 @@ def explain(spec: Spec, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        found = [fit for fit in [_fit("", spec, goal)] if fit]
-        if found and goal.strangeness(found[0].spec) == 0:
-            return found[0]
-        for name in library.bundled():
-            fit = _fit(name, _bundled(name), goal)
-            found += [fit] if fit else []
+        bundled = sorted(library.bundled(), key=lambda name: goal.strangeness(_bundled(name)))
+        found: list[Fit] = []
+        for name, base in (("", spec), *((name, _bundled(name)) for name in bundled)):
+            fit = _fit(name, base, goal)
+            if fit is not None:
+                found.append(fit)
+                if goal.strangeness(fit.spec) == 0:
+                    break
     best = min(found, key=lambda fit: goal.strangeness(fit.spec), default=None)
-    if best is None or not best.name:
-        return best
-    return Fit(best.name, best.changes, best.spec, _difference(spec, best.spec))
+    return replace(best, why=_difference(spec, best.spec)) if best is not None and best.name else best
 
 
 @cache

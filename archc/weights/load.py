@@ -15,7 +15,7 @@ from archc.spec.diagnostics import Diagnostic, did_you_mean, one_of
 from archc.weights.detect import detect
 from archc.weights.error import WeightsWarning, refuse
 from archc.weights.layout import joined
-from archc.weights.maps import ARCHC, AUTO, Layout
+from archc.weights.maps import ARCHC, AUTO, Layout, of_library
 from archc.weights.match import Match, match
 from archc.weights.mismatch import mismatch
 from archc.weights.module import agree, key_of
@@ -36,10 +36,11 @@ def load_weights(
     module = unwrapped(model)
     graph = graph_of(module)
     alone = _partial(graph, partial)
+    of_library(source)  # a source that does not exist is told before the file is read
     checkpoint = read(source_file)
     layout = detect(checkpoint.tensors, graph, source, own=checkpoint.own)
     checkpoint = _with_prefix(checkpoint, layout)
-    found = match(slots(graph, layout), checkpoint.shapes, alone)
+    found = match(slots(graph, layout), checkpoint.shapes, alone, layout.heads if layout else ())
     if not found.complete:
         raise mismatch(graph, layout, checkpoint, found, alone)
     agree(module, [*found.found, *found.uncounted], found.left)
@@ -141,7 +142,7 @@ def _report(
         stages=tuple(stages.values()),
         left=tuple(key_of(slot) for slot in found.left),
         skipped=tuple(found.skipped),
-        pruned=tuple(name for slot in found.pruned for name in slot.names),
+        pruned=tuple(found.pruned),
         uncounted=tuple(key_of(slot) for slot in found.uncounted),
         casts=tuple(casts),
         warnings=warned,

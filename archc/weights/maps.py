@@ -80,6 +80,11 @@ class Layout(_Data):
     policies: list[Policy]
     rows: list[RowRule]
 
+    @property
+    def heads(self) -> list[str]:
+        """The prefixes of every head that the library has, whatever a network's own is like."""
+        return [rule.name for rule in self.rows if rule.at == "head"]
+
     def signs(self, names: Iterable[str]) -> bool:
         """Whether these look like the names of this layout."""
         names = list(names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from archc.weights.layout import Shape
@@ -14,7 +14,7 @@ class Match:
     """The outcome. Every slot and every name of the checkpoint is in exactly one list, counters that lack apart."""
 
     found: list[Slot] = field(default_factory=list)
-    pruned: list[Slot] = field(default_factory=list)
+    pruned: list[str] = field(default_factory=list)
     """In the checkpoint, and not needed by the network's outputs."""
     left: list[Slot] = field(default_factory=list)
     """Of rows that were to be left alone."""
@@ -37,8 +37,14 @@ class Match:
         return not (self.unnamed or self.missing or self.differing or self.surplus)
 
 
-def match(slots: Iterable[Slot], shapes: Mapping[str, Shape], partial: Sequence[str] = ()) -> Match:
-    """Compare; `partial` names stages and rows to leave alone."""
+def match(
+    slots: Sequence[Slot], shapes: Mapping[str, Shape], partial: Sequence[str] = (), heads: Sequence[str] = ()
+) -> Match:
+    """Compare; `partial` names stages and rows to leave alone.
+
+    `heads` are the prefixes of all heads that the checkpoint's library has. They are those of the network's own head,
+    whatever its form, where that is left alone; and not needed, where it has none.
+    """
     result = Match()
     used: set[str] = set()
     ours: set[str] = set()
@@ -55,7 +61,7 @@ def match(slots: Iterable[Slot], shapes: Mapping[str, Shape], partial: Sequence[
         used.update(here)
         ours.update(prefix for name in slot.names for prefix in _prefixes(name))
         if slot.pruned:
-            result.pruned += [slot] if here else []
+            result.pruned += here
         elif not slot.names:
             result.unnamed += [] if slot.counter else [slot]
         elif len(here) < len(slot.names):
@@ -64,11 +70,22 @@ def match(slots: Iterable[Slot], shapes: Mapping[str, Shape], partial: Sequence[
             result.differing.append(slot)
         else:
             result.found.append(slot)
+    head_rows = {slot.row for slot in slots if slot.part == "head"}
+    headless = not head_rows
+    head_alone = all(selects(partial, row) for row in head_rows)
     for name in shapes:
-        if name not in used:
-            # A head of another form has other names: what lies beside those of the rows left alone is theirs.
-            alone = any(prefix in theirs and prefix not in ours for prefix in _prefixes(name))
-            (result.skipped if alone else result.surplus).append(name)
+        if name in used:
+            continue
+        prefixes = _prefixes(name)
+        in_head = any(prefix in heads for prefix in prefixes)
+        # A head of another form has other names: what lies beside those of the rows left alone is theirs.
+        beside = any(prefix in theirs and prefix not in ours for prefix in prefixes)
+        if in_head and headless:
+            result.pruned.append(name)
+        elif beside or (in_head and head_alone):
+            result.skipped.append(name)
+        else:
+            result.surplus.append(name)
     return result
 
 

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 
+from archc.analysis.diff import diff
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Diagnostic, Span
+from archc.spec.diagnostics import Diagnostic, Span, SpecError
+from archc.spec.schema import Spec
 from archc.weights.error import WeightsError
 from archc.weights.explain import Fit, Goal, explain
 from archc.weights.layout import Shape
 from archc.weights.maps import ARCHC, Layout
 from archc.weights.match import Match
 from archc.weights.naming import Slot
-from archc.weights.origin import spec_of
+from archc.weights.origin import spec_of, stated_in
 from archc.weights.read import Checkpoint
 from archc.weights.repair import repair
 
+NOTHING_FITS = "no bundled spec fits it either, at any usual width, depth or number of classes"
 SHOWN = 10
 """Rows that are told one by one."""
 
@@ -33,7 +37,8 @@ def mismatch(
         notes.append(f"in the checkpoint, with no place here: {_grouped(found.surplus)}")
     message = f"{checkpoint.shown} does not fit `{graph.name}`: {_summary(graph, rows, found)}"
     span = _span(graph, rows)
-    return WeightsError([Diagnostic("weights-mismatch", message, span, notes=tuple(notes), help=_help(fit, found))])
+    help = _help(fit, found) if fit is not None else _saved_from(spec, checkpoint) or NOTHING_FITS
+    return WeightsError([Diagnostic("weights-mismatch", message, span, notes=tuple(notes), help=help)])
 
 
 def _rows(graph: Graph, found: Match) -> list[str]:
@@ -95,9 +100,20 @@ def _cut(items: list[str], what: str) -> list[str]:
     return items if len(items) <= SHOWN else [*items[:SHOWN], f"… and {len(items) - SHOWN} more {what}"]
 
 
-def _help(fit: Fit | None, found: Match) -> str:
-    if fit is None:
-        return "no bundled spec fits it either, at any usual width, depth or number of classes"
+def _saved_from(spec: Spec | None, checkpoint: Checkpoint) -> str:
+    """What differs from the spec inside a file of archc's."""
+    with suppress(SpecError):
+        saved = stated_in(checkpoint.metadata)
+        if spec is not None and saved is not None:
+            found = diff(spec, saved)
+            changes = [f"{change.key}={change.after}" for change in found.settings if change.key != "name"]
+            rows = [row.after or f"no {row.before}" for row in found.rows]
+            told = ", ".join(_cut([*changes, *(f"row {row}" for row in rows)], "differences"))
+            return f"it was saved from `{saved.name}`, whose spec is in the file and differs: {told}"
+    return ""
+
+
+def _help(fit: Fit, found: Match) -> str:
     where = f"`{fit}`" if fit.name else f"with `{fit}`"
     told = f"this checkpoint was {fit.why}: it fits {where}" if fit.why else f"this checkpoint fits {where}"
     stages = {slot.row.partition(".")[0] for slot in (*found.differing, *found.missing)}

@@ -11,7 +11,7 @@ from archc.ir import ops
 from archc.ir.graph import Graph, Node
 from archc.weights.layout import Shape, shapes_there
 from archc.weights.maps import Layout, RowRule
-from archc.weights.skeleton import Place, places, whole
+from archc.weights.skeleton import Part, Place, places, whole
 
 COUNTER = ops.Weight("num_batches_tracked", (), trainable=False)
 """torch's own addition to a batch norm; only a momentum of None ever reads it, so files may lack it."""
@@ -22,6 +22,7 @@ class Slot:
     """One tensor of the network, and where another library keeps it."""
 
     row: str
+    part: Part
     node: str
     weight: ops.Weight
     names: tuple[str, ...]
@@ -54,7 +55,7 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
                 names = tuple(_dotted(prefix, weight.name) for prefix in prefixes)
                 kind = rule.kind if rule else None
                 there = tuple(shapes_there(node.op, weight, kind, len(names))) if names else ()
-                found.append(Slot(place.region.name, full, weight, names, there, full not in kept))
+                found.append(Slot(place.region.name, place.part, full, weight, names, there, full not in kept))
     return found
 
 

@@ -11,7 +11,7 @@ from torch import nn
 from archc.backends.torch import GRAPH
 from archc.blocks import REGISTRY
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Source, SpecError, SpecWarning
+from archc.spec.diagnostics import Source, SpecWarning
 from archc.spec.load import Document
 from archc.spec.registry import BlockRegistry
 from archc.spec.row import Row
@@ -68,11 +68,12 @@ class _Known(BlockRegistry):
 
 
 def stated_in(metadata: Mapping[str, str]) -> Spec | None:
-    """The spec that a file of archc's states; None where it states none that can be read."""
-    try:
-        return _from_text(metadata[SPEC], _KNOWN) if SPEC in metadata else None
-    except SpecError:
-        return None
+    """The spec that a file of archc's states, if it states one.
+
+    Raises:
+        SpecError: what it states is none, or one of blocks that are not registered.
+    """
+    return _from_text(metadata[SPEC], _KNOWN) if SPEC in metadata else None
 
 
 _KNOWN = _Known()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
 from archc.blocks.lower import lower
 from archc.ir import ops
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Diagnostic
+from archc.spec.diagnostics import Diagnostic, SpecError
 from archc.spec.settings import Input
 from archc.weights.maps import ARCHC, Layout, Policy
 from archc.weights.origin import spec_of, stated_in
@@ -33,9 +34,10 @@ class Discord:
 
 def expectations(layout: Layout | None, checkpoint: Checkpoint) -> list[Policy]:
     """What a checkpoint may expect: what the spec inside it says, or else what its library is known to do."""
-    saved = stated_in(checkpoint.metadata)
-    if saved is not None:
-        return [_stated(lower(saved))]
+    with suppress(SpecError):
+        saved = stated_in(checkpoint.metadata)
+        if saved is not None:
+            return [_stated(lower(saved))]
     if layout is None:
         return [Policy(name=ARCHC)]
     named = [policy for policy in layout.policies if any(fnmatchcase(checkpoint.file, name) for name in policy.files)]
