@@ -43,7 +43,7 @@ def load_weights(
     found = match(slots(graph, layout), checkpoint.shapes, alone, layout.heads if layout else ())
     if not found.complete:
         raise mismatch(graph, layout, checkpoint, found, alone)
-    agree(module, [*found.found, *found.uncounted], found.left)
+    agree(module, [*found.found, *found.uncounted], alone)
     state, casts = _state(module, found, checkpoint.tensors)
     _load(module, state)
     warned = policy_warnings(graph, layout, checkpoint)

@@ -16,15 +16,15 @@ def key_of(slot: Slot) -> str:
     return f"{module_path(slot.node)}.{slot.weight.name}"
 
 
-def agree(module: nn.Module, used: Iterable[Slot], alone: Iterable[Slot] = ()) -> None:
-    """Check that a module still is what its graph says, but for the rows that are left alone.
+def agree(module: nn.Module, used: Iterable[Slot], alone: Iterable[str] = ()) -> None:
+    """Check that a module still is what its graph says, but for the stages and rows that are left alone.
 
     Raises:
         WeightsError: layers were replaced, removed or added.
     """
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     wanted = {key_of(slot): slot.weight.shape for slot in used}
-    rows = tuple({module_path(slot.row) + "." for slot in alone})
+    rows = tuple(f"{module_path(name)}." for name in alone)
     changed = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     changed += [name for name in shapes if name not in wanted and not name.startswith(rows)]
     if changed:

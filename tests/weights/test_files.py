@@ -129,6 +129,12 @@ def test_a_whole_pickled_module_is_refused(tmp_path: Path) -> None:
     refused(tmp_path / "module.pth", "could run code")
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_a_torchscript_program_is_refused(tmp_path: Path) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(3, 3)), tmp_path / "program.pt")
+    refused(tmp_path / "program.pt", "TorchScript program")
+
+
 def test_a_spec_in_a_checkpoint_cannot_import_anything(tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     (tmp_path / "harmful.py").write_text(f"import os; os.mkdir({str(trap)!r})")
@@ -279,6 +285,8 @@ def test_a_module_that_was_changed_by_hand() -> None:
     refused(state(), "was changed after it was built", model)
     report = archc.load_weights(model, state(), partial="head")
     assert report.left == ("head.1.linear.weight", "head.1.linear.bias")
+    model.head = nn.Linear(16, 3)
+    archc.load_weights(model, state(), partial="head")
 
 
 def test_wrapped_modules_are_unwrapped() -> None:
