@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
+
+# Before anything imports torch, here or in a test's own processes: two threads that wait for each other make a forward
+# ten times slower on a busy machine, and no test's networks are large enough to need them.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

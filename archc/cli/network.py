@@ -63,7 +63,6 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 
 def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
     """The spec that archc wrote into the metadata of its weights."""
-    from archc.blocks import REGISTRY
     from archc.cli.counting import require
     from archc.cli.output import show_diagnostics
     from archc.spec.diagnostics import Source, SpecWarning
@@ -72,13 +71,14 @@ def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
     from archc.spec.yaml import read_text
 
     require("torch", "predict")
-    from archc.weights.read import read
+    from archc.weights.origin import KNOWN
+    from archc.weights.read import SPEC, read
 
-    text = read(path).metadata.get("archc_spec")
+    text = read(path).metadata.get(SPEC)
     if text is None:
         raise click.UsageError(f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        spec = Document(read_text(Source(str(path), text)), path.stem, REGISTRY).spec(parse(overrides))
+        spec = Document(read_text(Source(str(path), text)), path.stem, KNOWN).spec(parse(overrides))
     show_diagnostics(spec.warnings)
     return spec

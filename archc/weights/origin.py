@@ -73,10 +73,11 @@ def stated_in(metadata: Mapping[str, str]) -> Spec | None:
     Raises:
         SpecError: what it states is none, or one of blocks that are not registered.
     """
-    return _from_text(metadata[SPEC], _KNOWN) if SPEC in metadata else None
+    return _from_text(metadata[SPEC], KNOWN) if SPEC in metadata else None
 
 
-_KNOWN = _Known()
+KNOWN = _Known()
+"""The blocks that a checkpoint's own spec may use."""
 
 
 @lru_cache(maxsize=16)

@@ -65,7 +65,5 @@ def test_no_operation_fits_into_less(name: str) -> None:
             total *= size
         return total
 
-    need = max(
-        sum(map(elements, set(node.inputs))) + elements(node.name) for node in graph.nodes if not node.op.fused
-    )
+    need = max(sum(map(elements, set(node.inputs))) + elements(node.name) for node in graph.nodes if not node.op.fused)
     assert archc.report(graph).peak_activation_bytes >= 4 * need

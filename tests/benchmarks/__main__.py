@@ -124,8 +124,9 @@ def main() -> None:
     parser.add_argument("sections", nargs="*", choices=[*SECTIONS, []], help="default: all")
     warnings.simplefilter("ignore")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
+    torch.set_num_threads(1)  # threads that wait for each other make a busy machine's timings meaningless
     chosen = parser.parse_args().sections or list(SECTIONS)
-    print(f"Python {platform.python_version()}, torch {torch.__version__}, {torch.get_num_threads()} threads; medians")
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, one thread; medians")
     print("\n| what | archc | against | peer | ratio |\n|---|---|---|---|---|")
     for name in chosen:
         section, rounds = SECTIONS[name]
