@@ -66,7 +66,7 @@ def cold(rounds: int) -> None:
     ours, theirs = pair(report, process("-c", COLD_PEER), rounds)
     row("`archc report specs/mnv3_small.yaml width_mult=0.75`, cold", "torchvision + fvcore, cold", ours, theirs)
     ours, floor = pair(report, process("-c", COLD_FLOOR), rounds)
-    row("the same", "only importing pydantic and Hydra's parser", ours, floor)
+    row("the same report, cold", "only importing pydantic and Hydra's parser", ours, floor)
 
 
 def pricing(rounds: int) -> None:
