@@ -48,7 +48,7 @@ _TABLE = (
         "unreadable-file",
         "the operating system refuses to read the file",
         "The file exists, but it cannot be read: look at its permissions.",
-        "archc report /root/private.yaml",
+        "archc report /srv/private.yaml",
         2,
     ),
     _error(
@@ -267,7 +267,7 @@ _TABLE = (
         "unreadable-image",
         "a picture that the operating system refuses to read",
         "The path exists, but it cannot be read, or is no file. The picture is skipped, the others are not.",
-        "archc predict my_network/ /root/private.jpg",
+        "archc predict my_network/ /srv/private.jpg",
     ),
     _error(
         "not-an-image",
