@@ -12,6 +12,9 @@ import archc
 from archc.spec.diagnostics import Diagnostic, Span
 from archc.spec.library import bundled, bundled_directory
 
+HANG_S = 60
+"""What would hang without a guard takes hours or all memory; this only tells it from a slow machine."""
+
 BUNDLED = bundled()
 SMALL = (bundled_directory() / "mnv3_small.yaml").read_text(encoding="utf-8")
 

@@ -18,7 +18,7 @@ import archc
 from archc.spec.compose import compose
 from archc.spec.library import bundled_directory
 from archc.spec.tree import find, from_plain, locate, merge, plain, python_span
-from tests.spec.helpers import BUNDLED, Folder, only, pointed, problems, row
+from tests.spec.helpers import BUNDLED, HANG_S, Folder, only, pointed, problems, row
 
 
 def by_hydra(path: Path) -> Any:
@@ -239,7 +239,7 @@ def test_bad_inheritance(folder: Folder, files: dict[str, str], id: str, at: str
         folder.write(f"{name}.yaml", text)
     start = time.monotonic()
     problem = only(folder.path / "main.yaml")
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < HANG_S
     assert problem.id == id
     assert says in problem.message
     assert "hydra" not in problem.message.lower()
@@ -271,7 +271,7 @@ def test_fan_out_ends(folder: Folder) -> None:
     folder.write("f20.yaml", "x: 1\n")
     start = time.monotonic()
     assert only(folder.path / "f0.yaml").id in ("too-large", "bad-defaults")
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < HANG_S
 
 
 def test_long_chains_work(folder: Folder) -> None:

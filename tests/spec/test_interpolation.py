@@ -9,7 +9,7 @@ import pytest
 from omegaconf import OmegaConf
 
 import archc
-from tests.spec.helpers import only, problems
+from tests.spec.helpers import HANG_S, only, problems
 
 STAGES = {"c1": [{"block": "conv", "out": 8}, {"block": "dropout", "rate": "${dropout}"}]}
 
@@ -176,7 +176,7 @@ def test_what_only_refers_to_a_problem_is_no_problem_of_its_own() -> None:
 def test_expansion_bombs(values: dict[str, Any]) -> None:
     start = time.monotonic()
     found = problems(spec(vars=values))
-    assert time.monotonic() - start < 5
+    assert time.monotonic() - start < HANG_S
     assert all("expands to more than 1,000 values" in problem.message for problem in found)
 
 

@@ -15,7 +15,7 @@ from archc.spec.diagnostics import Diagnostic, Source
 from archc.spec.library import bundled_directory
 from archc.spec.tree import Map, Scalar, Seq, Tree, find, locate, plain
 from archc.spec.yaml import read_file, read_text
-from tests.spec.helpers import BUNDLED, Folder, pointed
+from tests.spec.helpers import BUNDLED, HANG_S, Folder, pointed
 
 
 def read(text: str) -> Map:
@@ -217,7 +217,7 @@ def test_refusals(text: str, id: str, at: str | None) -> None:
 def test_deep_nesting_ends_soon(opening: str, depth: int) -> None:
     start = time.monotonic()
     assert refused("a: [" + opening * depth if opening != "- " else opening * depth).id in ("too-deep", "yaml-syntax")
-    assert time.monotonic() - start < 3
+    assert time.monotonic() - start < HANG_S
 
 
 def test_alias_bomb() -> None:
@@ -225,7 +225,7 @@ def test_alias_bomb() -> None:
     lines += [f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 9)}]" for n in range(1, 20)]
     start = time.monotonic()
     assert refused("\n".join(lines)).id == "too-large"
-    assert time.monotonic() - start < 2
+    assert time.monotonic() - start < HANG_S
 
 
 def test_merge_bomb() -> None:
