@@ -37,7 +37,7 @@ def test_reading_stops_when_nobody_wants_more() -> None:
     next(results)
     results.close()
     assert len(read) <= 6
-    assert threading.active_count() == before
+    assert threading.active_count() <= before
 
 
 def test_an_error_comes_through() -> None:
