@@ -30,9 +30,7 @@ class Net(Builder):
 
     def norm(self, own: Norm | None) -> Norm:
         """The spec's normalisation with what the row states about its own laid over it."""
-        if own is None:
-            return self.spec.norm
-        return self.spec.norm.replace(**{key: getattr(own, key) for key in own.model_fields_set})
+        return self.spec.norm if own is None else self.spec.norm.overlaid(own)
 
     def count(self, count: Count, channels: int) -> int:
         """A count as written, or a ratio of `channels`."""

@@ -29,7 +29,7 @@ def squeeze_excite(net: Net, name: str, x: Node, own: bool | Squeeze, block_inpu
     """Gate `x` by its own squeeze (Hu et al. 2018, arXiv:1709.01507); `block_input` is the block's input channels."""
     squeeze = net.spec.squeeze
     if isinstance(own, Squeeze):
-        squeeze = squeeze.replace(**{key: getattr(own, key) for key in own.model_fields_set})
+        squeeze = squeeze.overlaid(own)
     basis = channels(x) if squeeze.of == "expanded" else block_input
     width = squeeze_width(squeeze, net.spec.rounding, basis)
     with net.scope(name, "SqueezeExcite"):

@@ -44,8 +44,7 @@ class Fragment:
     @cached_property
     def total(self) -> Price:
         """The cost of the whole fragment."""
-        prices = [cost for _, cost in self.priced()]
-        return Price(*(sum(column) for column in zip(*prices, strict=True))) if prices else Price(0, 0, 0)
+        return Price.total(cost for _, cost in self.priced())
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
@@ -134,8 +133,7 @@ class Graph:
     @cached_property
     def total(self) -> Price:
         """The cost of the whole network."""
-        totals = [region.fragment.total for region in self.regions]
-        return Price(sum(t.params for t in totals), sum(t.buffers for t in totals), sum(t.macs for t in totals))
+        return Price.total(region.fragment.total for region in self.regions)
 
     def shapes(self) -> dict[str, Shape]:
         """Output shapes by node name."""

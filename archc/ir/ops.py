@@ -9,6 +9,7 @@ A rule that an input breaks raises `ShapeError` with a short fact; whoever lower
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
@@ -101,6 +102,11 @@ class Price(NamedTuple):
     params: int
     buffers: int
     macs: int
+
+    @classmethod
+    def total(cls, prices: Iterable[Price]) -> Price:
+        """What several cost together."""
+        return cls(*map(sum, zip(cls(0, 0, 0), *prices, strict=True)))
 
 
 @lru_cache(maxsize=65_536)

@@ -31,7 +31,6 @@ from archc.spec.tree import (
     Seq,
     Tree,
     Unread,
-    find,
     from_mapping,
     from_plain,
     locate,
@@ -276,6 +275,3 @@ def _in_order(found: list[Diagnostic]) -> list[Diagnostic]:
         return (False, span.source.name, span.line, span.column)
 
     return sorted(dict.fromkeys(found), key=place)
-
-
-__all__ = ["Document", "find", "load", "sweep"]

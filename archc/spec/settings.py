@@ -49,6 +49,10 @@ class Settings(BaseModel):
             written.discard(name) if value == fields[name].default else written.add(name)
         return copy
 
+    def overlaid(self, own: Self) -> Self:
+        """These settings with what `own`, a row's for instance, states itself laid over them."""
+        return self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
+
     # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
     def __eq__(self, other: object) -> bool:
         return type(self) is type(other) and self.__dict__ == other.__dict__

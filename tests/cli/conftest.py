@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -83,3 +84,18 @@ def broken(tmp_path: Path) -> Path:
         encoding="utf-8",
     )
     return path
+
+
+def read_terminal(master: int) -> bytes:
+    """Everything that is written to a pseudo-terminal until its other end is closed; closes this one."""
+    seen = b""
+    while True:
+        try:
+            piece = os.read(master, 4096)
+        except OSError:  # Linux says so when the other end is closed
+            break
+        if not piece:
+            break
+        seen += piece
+    os.close(master)
+    return seen

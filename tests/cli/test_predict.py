@@ -20,7 +20,7 @@ from safetensors.torch import load_file, save_file
 
 import archc
 from archc.tasks.images import Preparation
-from tests.cli.conftest import ROOT, Run
+from tests.cli.conftest import ROOT, Run, read_terminal
 from tests.cli.test_imports import HEAVY, probe
 from tests.tasks.pictures import noise, save
 
@@ -325,16 +325,7 @@ def test_a_bar_on_a_terminal_only(built: Path, many: Path, both: bool) -> None:
         cwd=ROOT,
     )
     os.close(slave)
-    seen = b""
-    while True:
-        try:
-            piece = os.read(master, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not piece:
-            break
-        seen += piece
-    os.close(master)
+    seen = read_terminal(master)
     out, _ = running.communicate()
     assert running.returncode == 1
     terminal = seen.decode()

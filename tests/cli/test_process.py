@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import ROOT, Run
+from tests.cli.conftest import ROOT, Run, read_terminal
 
 COMMAND = [sys.executable, "-m", "archc"]
 
@@ -88,16 +88,7 @@ def test_a_narrow_terminal_cuts_nothing() -> None:
     environment.pop("NO_COLOR", None)
     running = subprocess.Popen([*COMMAND, "report", "mnv3_small"], stdout=slave, env=environment, cwd=ROOT)
     os.close(slave)
-    output = b""
-    while True:
-        try:
-            piece = os.read(master, 4096)
-        except OSError:  # Linux says so when the other end is closed
-            break
-        if not piece:
-            break
-        output += piece
-    os.close(master)
+    output = read_terminal(master)
     assert running.wait() == 0
     text = output.decode()
     assert "\x1b[1mmobilenet_v3_small" in text
