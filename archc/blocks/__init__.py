@@ -10,6 +10,7 @@ from archc.blocks.base import Block, Net
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv
 from archc.blocks.mobilevit import MobileVit
+from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
 from archc.spec.registry import BlockRegistry
 
@@ -24,6 +25,9 @@ BUILTIN: dict[str, type[Block]] = {
     "add": Add,
     "concat": Concat,
     "resize": Resize,
+    "lraspp": LrAspp,
+    "deeplab_v3": DeepLabV3,
+    "fcn": Fcn,
 }
 
 REGISTRY = BlockRegistry(Block)

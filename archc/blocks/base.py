@@ -9,7 +9,7 @@ from archc.ir import ops
 from archc.ir.graph import Builder, Node
 from archc.spec.row import Row
 from archc.spec.schema import Spec
-from archc.spec.settings import Norm, count_of
+from archc.spec.settings import Init, Norm, count_of
 from archc.spec.values import Activation, Count, Padding
 
 
@@ -30,7 +30,11 @@ class Net(Builder):
 
     def norm(self, own: Norm | None) -> Norm:
         """The spec's normalisation with what the row states about its own laid over it."""
-        return self.spec.norm if own is None else self.spec.norm.overlaid(own)
+        return self.spec.norm.overlaid(own)
+
+    def init(self, own: Init | None) -> Init:
+        """The spec's initialisation with what the row states about its own laid over it."""
+        return self.spec.init.overlaid(own)
 
     def count(self, count: Count, channels: int) -> int:
         """A count as written, or a ratio of `channels`."""
@@ -41,11 +45,14 @@ class Block(Row):
     """Base of all blocks. Subclass it with the row's columns as fields, and lower them to primitive operations.
 
     Channel columns are annotated `Channels` or `Expansion` so that `width_mult` and `reduced_tail` find them.
-    A column named `stride`, `dilation`, `kernel`, `residual` or `drop_path` takes part in the passes of that name.
+    A column named `stride`, `dilation`, `kernel`, `residual` or `drop_path` takes part in the passes of that name; one
+    named `init` overlays the spec's initialisation.
     """
 
     ports: ClassVar[tuple[str, ...] | None] = ("x",)
     """The inputs that `from` can name; None for any number of unnamed ones."""
+    is_head: ClassVar[bool] = False
+    """Whether the row is a task's own head: what a backbone's checkpoint, and its numbering, knows nothing of."""
 
     @classmethod
     def label(cls) -> str:

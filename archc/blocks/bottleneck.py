@@ -12,6 +12,7 @@ from archc.blocks.squeeze_excite import SqueezeColumn, squeeze_excite
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
+from archc.spec.settings import Init
 from archc.spec.values import Activation, Channels, Dilation, Expansion, Kernel, Padding, Probability, Stride
 
 
@@ -46,6 +47,8 @@ class InvertedResidual(Block):
     """Default: wherever `shortcut` allows; false for none."""
     norm: OwnNorm = None
     """Differences from the spec's `norm`."""
+    init: Init | None = None
+    """Differences from the spec's `init`."""
     padding: Padding | None = None
     """Default: the spec's `padding`."""
     drop_path: Annotated[
@@ -80,7 +83,7 @@ class InvertedResidual(Block):
         )
         if self.se:
             y = squeeze_excite(net, "squeeze", y, self.se, channels(x))
-        zeroed = residual and net.spec.init.residual_norm == "zeros"
+        zeroed = residual and net.init(self.init).residual_norm == "zeros"
         y = conv_norm_act(net, y, out, name=last, act="none", norm=norm, norm_scale=0.0 if zeroed else 1.0)
         if residual:
             if self.drop_path:

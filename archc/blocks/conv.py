@@ -9,7 +9,7 @@ from pydantic import BeforeValidator
 from archc.blocks.base import Block, Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Norm, parse_norm
+from archc.spec.settings import Init, Norm, parse_norm
 from archc.spec.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
 
 Groups = Positive | Literal["depthwise"]
@@ -33,6 +33,8 @@ class Conv(Block):
     """Default: the spec's `act`."""
     norm: OwnNorm = None
     """Differences from the spec's `norm`; `none` for no normalisation."""
+    init: Init | None = None
+    """Differences from the spec's `init`."""
     bias: bool | None = None
     """Default: only where there is no normalisation."""
     padding: Padding | None = None

@@ -120,7 +120,6 @@ class _Lowering:
             dict.fromkeys(self.spec.stages, STAGE_LABEL),
             {name: value.name for name, value in found.items() if value is not None},
             self.spec.outputs is None or isinstance(self.spec.outputs, str),
-            self.spec.init,
             self.spec.input,
             written,
         )
@@ -137,7 +136,8 @@ class _Lowering:
             shapes = tuple([value.shape for value in ordered])
             fragment = _fragment(row, shapes, self.settings, parts)
             names = tuple([value.name for value in ordered])
-            self.regions[stage, index] = Region(name, row.label(), fragment, names)
+            init = self.spec.init.overlaid(getattr(row, "init", None))
+            self.regions[stage, index] = Region(name, row.label(), fragment, names, init, row.is_head)
         except ShapeError as error:
             message = f"row `{name}` ({row.block}): {error}"
             note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"

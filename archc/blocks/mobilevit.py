@@ -6,6 +6,7 @@ from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
+from archc.spec.settings import Init
 from archc.spec.values import Activation, Channels, Dilation, Epsilon, Kernel, Padding, Positive, Probability
 
 
@@ -43,6 +44,8 @@ class MobileVit(Block):
     ffn_dropout: Probability = 0.0
     """Between the feed-forward layers."""
     layer_norm_eps: Epsilon = 1e-5
+    init: Init | None = None
+    """Differences from the spec's `init`."""
 
     @classmethod
     def label(cls) -> str:

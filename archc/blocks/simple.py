@@ -9,6 +9,7 @@ from pydantic import model_validator
 from archc.blocks.base import Block, Net, activate, channels, image
 from archc.ir import ops
 from archc.ir.graph import Node
+from archc.spec.settings import Init
 from archc.spec.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride, reject
 
 
@@ -50,6 +51,8 @@ class Linear(Block):
     """Output features."""
     act: Activation = "none"
     bias: bool = True
+    init: Init | None = None
+    """Differences from the spec's `init`."""
 
     @classmethod
     def label(cls) -> str:

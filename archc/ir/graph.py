@@ -70,16 +70,29 @@ class Fragment:
 
 
 class Region(NamedTuple):
-    """A fragment under its full name, reading these values. `label` becomes the class name of its module."""
+    """A fragment under its full name, reading these values. `label` becomes the class name of its module.
+
+    `init` is the initialisation policy of its weights, carried along for the backends; `is_head` says that the row is
+    a task's own head, and no part of the backbone.
+    """
 
     name: str
     label: str
     fragment: Fragment
     inputs: tuple[str, ...]
+    init: Any = None
+    is_head: bool = False
 
     def full(self, local: str) -> str:
         """A local name of the fragment, in the graph."""
         return f"{self.name}.{local}" if local else self.name
+
+    def nodes(self) -> Iterator[Node]:
+        """The fragment's operations under their full names."""
+        names = {stub.name: name for stub, name in zip(self.fragment.stubs, self.inputs, strict=True)}
+        for local, op, inputs, shape in self.fragment.nodes:
+            names[local] = self.full(local)
+            yield Node(names[local], op, tuple([names[name] for name in inputs]), shape)
 
 
 @dataclass(frozen=True)
@@ -87,9 +100,9 @@ class Graph:
     """A lowered network.
 
     `outputs` maps the names that the network returns to nodes; with `single`, it returns one tensor rather than a
-    mapping. `groups` labels what regions lie in: stages. `init` is the spec's initialisation policy and `contract`
-    its input contract, carried along for the backends; `spec` is what it was lowered from, a `Spec`, or its YAML where
-    the graph has been pickled.
+    mapping. `groups` labels what regions lie in: stages. `contract` is the spec's input contract, carried along for
+    those who prepare pictures; `spec` is what it was lowered from, a `Spec`, or its YAML where the graph has been
+    pickled.
     """
 
     name: str
@@ -98,7 +111,6 @@ class Graph:
     groups: Mapping[str, str]
     outputs: Mapping[str, str]
     single: bool
-    init: Any = None
     contract: Any = None
     spec: Any = field(default=None, compare=False, repr=False)
 
@@ -113,7 +125,7 @@ class Graph:
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """All operations in execution order, the input first."""
-        return (self.input, *(node for region in self.regions for node in _spelled_out(region)))
+        return (self.input, *(node for region in self.regions for node in region.nodes()))
 
     @cached_property
     def scopes(self) -> Mapping[str, str]:
@@ -144,13 +156,6 @@ class Graph:
         yield self.input, Price(0, 0, 0)
         costs = (cost for region in self.regions for _, cost in region.fragment.priced())
         yield from zip(self.nodes[1:], costs, strict=True)
-
-
-def _spelled_out(region: Region) -> Iterator[Node]:
-    names = {stub.name: name for stub, name in zip(region.fragment.stubs, region.inputs, strict=True)}
-    for local, op, inputs, shape in region.fragment.nodes:
-        names[local] = region.full(local)
-        yield Node(names[local], op, tuple([names[name] for name in inputs]), shape)
 
 
 @dataclass

@@ -368,11 +368,12 @@ class Flatten(Op):
 
 @dataclass(frozen=True)
 class Dropout(Op):
-    """Zero elements at random while training."""
+    """Zero elements, or whole channels, at random while training."""
 
     kind = "dropout"
     fused = True
     rate: float
+    whole_channels: bool = False
 
 
 @dataclass(frozen=True)

@@ -34,6 +34,7 @@ from archc.spec.settings import (
 from archc.spec.tree import Path
 from archc.spec.values import (
     Activation,
+    Classes,
     Expected,
     FrozenDict,
     Many,
@@ -82,7 +83,7 @@ class Spec(Settings):
     """The network's name; default: the file's."""
     input: Input = Input()
     """The input contract."""
-    num_classes: Annotated[int, Field(ge=1, le=10_000_000)] = 1000
+    num_classes: Classes = 1000
     """For the rows that refer to it as `${num_classes}`."""
 
     width_mult: Multiplier = 1.0

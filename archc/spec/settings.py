@@ -49,9 +49,9 @@ class Settings(BaseModel):
             written.discard(name) if value == fields[name].default else written.add(name)
         return copy
 
-    def overlaid(self, own: Self) -> Self:
+    def overlaid(self, own: Self | None) -> Self:
         """These settings with what `own`, a row's for instance, states itself laid over them."""
-        return self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
+        return self if own is None else self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
 
     # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
     def __eq__(self, other: object) -> bool:
@@ -172,6 +172,7 @@ _PLAIN_INITIALIZERS = (
     "kaiming_normal_fan_out",  # torchvision: fan_out = C·k², groups ignored
     "kaiming_normal_fan_out_grouped",  # timm, TensorFlow: fan_out = C·k²/groups
     "kaiming_uniform_fan_in",  # torch's own default of Conv2d and Linear
+    "lecun_uniform",  # torchvision's feature pyramid: U(±sqrt(3/fan_in)), `kaiming_uniform_(a=1)`
     "xavier_uniform",  # Keras's glorot_uniform
     "uniform_fan_out",  # timm's Linear: U(±1/sqrt(fan_out))
 )

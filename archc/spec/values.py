@@ -117,6 +117,8 @@ Expansion = Annotated[_AnyCount, ChannelRole(follows_input=True)]
 """A width inside a block that the paper states per input: see `ChannelRole`."""
 
 Positive = Annotated[int, Field(ge=1, le=10_000)]
+Classes = Annotated[int, Field(ge=1, le=10_000_000)]
+"""A number of classes, which no multiplier scales."""
 Stride = Annotated[int, Field(ge=1, le=64)]
 Dilation = Annotated[int, Field(ge=1, le=65_536)]
 Probability = Annotated[float, Field(ge=0, lt=1)]

@@ -25,9 +25,9 @@ class Place:
     """A row that owns weights, and where it stands.
 
     `stem` is what comes before the first block, `neck` the plain convolutions after the last, `head` all that follows
-    the global pool. `row` counts the rows before the head from 0, `block` the blocks; blocks of one stage with equal
-    output channels are a group: `group` and `index` count the groups and the blocks in them, the neck going on where
-    the body stops; `head` and `heads` are the number and the count of the head's rows.
+    the global pool, and the heads of tasks. `row` counts the rows before the head from 0, `block` the blocks; blocks of
+    one stage with equal output channels are a group: `group` and `index` count the groups and the blocks in them, the
+    neck going on where the body stops; `head` and `heads` are the number and the count of the head's rows.
     """
 
     region: Region
@@ -53,8 +53,8 @@ def places(graph: Graph) -> list[Place]:
     """The rows of a `whole` graph that own weights, in order."""
     weighted = [region for region in graph.regions if _layers(region)]
     pooled = _after_pool(graph)
-    trunk = [region for region in weighted if region.name not in pooled]
-    head = [region for region in weighted if region.name in pooled]
+    head = [region for region in weighted if region.name in pooled or region.is_head]
+    trunk = [region for region in weighted if region not in head]
     blocks = [number for number, region in enumerate(trunk) if len(_layers(region)) > 1]
     first, last = (blocks[0], blocks[-1]) if blocks else (min(1, len(trunk)), len(trunk) - 1)
     groups = _groups(trunk[first : last + 1], _written_widths(graph))

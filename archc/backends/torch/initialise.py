@@ -18,10 +18,10 @@ def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | Non
 
     The same generator state gives the same weights. Use it, too, after `to_empty` on a module built on `meta`.
     """
-    policy = graph.init or Init()
     layers = dict(module.named_modules())
+    placed = ((region.init or Init(), node) for region in graph.regions for node in region.nodes())
     with torch.no_grad():
-        for node in graph.nodes:
+        for policy, node in placed:
             if not isinstance(node.op, ops.Conv | ops.Linear | ops.BatchNorm | ops.LayerNorm):
                 continue
             target = layers[module_path(node.name)]
@@ -58,6 +58,8 @@ def _fill(weight: Tensor, how: Initializer, groups: int, generator: torch.Genera
             nn.init.normal_(weight, 0.0, math.sqrt(2 / (fan_out // groups)), generator=generator)
         case "kaiming_uniform_fan_in":
             nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
+        case "lecun_uniform":
+            nn.init.kaiming_uniform_(weight, a=1, generator=generator)
         case "xavier_uniform":
             nn.init.xavier_uniform_(weight, generator=generator)
         case "uniform_fan_out":

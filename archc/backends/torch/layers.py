@@ -117,7 +117,7 @@ _LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]
     ops.Pool: _pool,
     ops.GlobalPool: lambda op, x, new: nn.AdaptiveAvgPool2d(1),
     ops.Flatten: lambda op, x, new: nn.Flatten(),
-    ops.Dropout: lambda op, x, new: nn.Dropout(op.rate),
+    ops.Dropout: lambda op, x, new: nn.Dropout2d(op.rate) if op.whole_channels else nn.Dropout(op.rate),
     ops.DropPath: lambda op, x, new: DropPath(op.rate),
     ops.Resize: lambda op, x, new: ResizeLike(op.mode),
     ops.ResizeToMultiple: lambda op, x, new: ResizeToMultiple(op.multiple),
