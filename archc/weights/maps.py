@@ -7,6 +7,9 @@ the row to that library's names below the prefix; a list stands for a tensor tha
 In names, `{row}`, `{block}`, `{group}`, `{index}` and `{head}` are `skeleton.Place`'s numbers, `{part}` counts the
 row's weighted parts, `{*}` is what `*` stood for in archc's name and `{#scope}` the number of parts of a scope;
 `{group+1}` counts from one.
+
+A layout that `extends` another of its file adds the other's rules for everything but heads to its own, the names `moved`
+`from` one prefix `to` another: a detector keeps its backbone under a name of its own. `same_as` is another file's layout.
 """
 
 from __future__ import annotations
@@ -114,8 +117,24 @@ def _read(files: dict[str, Any]) -> Iterator[Layout]:
     for file in sorted(files.values(), key=lambda file: file["library"] != "torchvision"):
         for name, data in file["layouts"].items():
             library, _, other = data.get("same_as", "").partition("/")
-            written = files[library]["layouts"][other] if library else data
+            written = files[library]["layouts"][other] if library else _extended(data, file["layouts"])
             yield Layout.model_validate({**written, "library": file["library"], "name": name})
+
+
+def _extended(data: dict[str, Any], layouts: dict[str, Any]) -> dict[str, Any]:
+    """A layout with what it takes over from the one it extends."""
+    if "extends" not in data:
+        return data
+    own = {key: value for key, value in data.items() if key not in ("extends", "moved")}
+    base, moved = layouts[data["extends"]], data["moved"]
+    rows = [{**row, "name": _moved(row["name"], **moved)} for row in base["rows"] if row["at"] != "head"]
+    return {**base, **own, "rows": [*own.get("rows", []), *rows]}
+
+
+def _moved(name: str, *, to: str, **source: str) -> str:
+    """A dotted name with the leading `from` replaced; an empty `from` leads every name."""
+    rest = name.removeprefix(source["from"]).removeprefix(".")
+    return f"{to}.{rest}" if rest else to
 
 
 def of_library(source: str) -> list[Layout]:
