@@ -1,0 +1,213 @@
+"""The table from primitive operation to Keras layers.
+
+A rule gives the layers that follow each other for one operation; the one that owns its weights, or the last, bears its
+name. Keras's own layers are used wherever they compute exactly what the operation says.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from archc.backends.keras.initialise import Initial
+from archc.backends.keras.modules import (
+    Attention,
+    BatchNormalization,
+    Fold,
+    Pool2D,
+    ResizeLike,
+    ResizeToMultiple,
+    SamePadding2D,
+    Unfold,
+)
+from archc.backends.keras.runtime import keras
+from archc.ir import ops
+from archc.ir.ops import Shape
+
+stock = keras.layers
+Layer = Any
+LAST = {"data_format": "channels_last"}
+"""Stated everywhere: a user's `keras.json` may say otherwise."""
+
+
+@dataclass(frozen=True)
+class Site:
+    """Where an operation stands: its layer's name, its inputs' shapes, and what produced the first of them."""
+
+    name: str
+    inputs: Sequence[Shape]
+    producer: ops.Op
+    initial: Initial
+    dtype: Any = None
+
+    def own(self) -> dict[str, Any]:
+        """Arguments of the layer that bears the operation's name."""
+        return {"name": self.name, "dtype": self.dtype}
+
+    def beside(self, suffix: str) -> dict[str, Any]:
+        """Arguments of a layer that helps it."""
+        return {"name": f"{self.name}_{suffix}", "dtype": self.dtype}
+
+
+def layers(op: ops.Op, site: Site) -> Sequence[Layer]:
+    """The layers for an operation, to be applied in this order; the first takes all inputs, as a list if several."""
+    made: Sequence[Layer] = _RULES[type(op)](op, site)
+    return made
+
+
+def supported() -> set[type[ops.Op]]:
+    """The operations that this backend can run."""
+    return set(_RULES)
+
+
+def is_depthwise(op: ops.Conv, inputs: Sequence[Shape]) -> bool:
+    """Whether Keras has a layer of its own for a convolution of so many groups."""
+    return op.groups > 1 and op.groups == inputs[0].channels
+
+
+def _conv(op: ops.Conv, site: Site) -> Sequence[Layer]:
+    before, padding = _padding(op, site)
+    after: list[Layer] = []
+    stride = op.stride
+    if stride > 1 and op.dilation > 1:
+        # Keras refuses both at once: every pixel is computed, and one of `stride` kept.
+        after = [stock.MaxPooling2D(1, stride, **LAST, **site.beside("stride"))]
+        stride = 1
+    arguments = {
+        "kernel_size": op.kernel, "strides": stride, "padding": padding, "dilation_rate": op.dilation,
+        "use_bias": op.bias, "bias_initializer": site.initial.bias(op, site.inputs) if op.bias else "zeros", **LAST,
+        **site.own(),
+    }  # fmt: skip
+    weight = site.initial.weight(op, site.inputs)
+    if is_depthwise(op, site.inputs):
+        multiplier = op.out // op.groups
+        conv = stock.DepthwiseConv2D(depth_multiplier=multiplier, depthwise_initializer=weight, **arguments)
+    else:
+        conv = stock.Conv2D(op.out, groups=op.groups, kernel_initializer=weight, **arguments)
+    return [*before, conv, *after]
+
+
+def _padding(op: ops.Conv, site: Site) -> tuple[list[Layer], str]:
+    """The layers before a convolution, and Keras's name for the padding that is left to it."""
+    if op.padding == "valid":
+        return [], "valid"
+    if op.padding == "same":
+        if op.stride == 1 or op.dilation == 1:
+            return [], "same"
+        return [SamePadding2D(op.kernel, op.stride, op.dilation, **site.beside("pad"))], "valid"
+    pads = _symmetric(op.kernel, op.dilation)
+    if pads == (0, 0):
+        return [], "valid"
+    if op.stride == 1 and all(window % 2 for window in op.kernel):
+        return [], "same"  # the same pixels there
+    return [stock.ZeroPadding2D(pads, **LAST, **site.beside("pad"))], "valid"
+
+
+def _symmetric(kernel: ops.Pair, dilation: int) -> ops.Pair:
+    return (ops.pad_symmetric(kernel[0], dilation), ops.pad_symmetric(kernel[1], dilation))
+
+
+def _pool(op: ops.Pool, site: Site) -> Sequence[Layer]:
+    plain = {"pool_size": op.kernel, "strides": op.stride, "padding": "valid", **LAST, **site.own()}
+    keras_pool = stock.MaxPooling2D if op.function == "max" else stock.AveragePooling2D
+    pads = (0, 0) if op.padding == "valid" else _symmetric(op.kernel, 1)
+    if op.padding != "same":
+        if pads == (0, 0):
+            return [keras_pool(**plain)]
+        # Zeros lose against what is never negative.
+        zeros_do = op.count_padding if op.function == "avg" else _never_negative(site.producer)
+        if zeros_do:
+            return [stock.ZeroPadding2D(pads, **LAST, **site.beside("pad")), keras_pool(**plain)]
+    elif op.function == "max":
+        return [keras_pool(**{**plain, "padding": "same"})]
+    padding = "same" if op.padding == "same" else pads
+    return [Pool2D(op.function, op.kernel, op.stride, padding, op.count_padding, **site.own())]
+
+
+def _never_negative(op: ops.Op) -> bool:
+    return isinstance(op, ops.Activation) and op.function in ("relu", "relu6", "sigmoid", "hardsigmoid")
+
+
+def _batch_norm(op: ops.BatchNorm, site: Site) -> Sequence[Layer]:
+    gamma = {0.0: "zeros", 1.0: "ones"}.get(op.scale_init) or keras.initializers.Constant(op.scale_init)
+    arguments = {"momentum": 1 - op.momentum, "epsilon": op.eps, "gamma_initializer": gamma, **site.own()}
+    if op.frozen:
+        return [stock.BatchNormalization(trainable=False, **arguments)]  # Keras's way to say just this
+    return [BatchNormalization(**arguments)]
+
+
+def _linear(op: ops.Linear, site: Site) -> Sequence[Layer]:
+    return [
+        stock.Dense(
+            op.out,
+            use_bias=op.bias,
+            kernel_initializer=site.initial.weight(op, site.inputs),
+            bias_initializer=site.initial.bias(op, site.inputs) if op.bias else "zeros",
+            **site.own(),
+        )
+    ]
+
+
+_KERAS_ACTIVATIONS = {
+    "relu": "relu", "relu6": "relu6", "hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid", "sigmoid": "sigmoid",
+    "silu": "silu", "gelu": "gelu", "tanh": "tanh", "elu": "elu", "mish": "mish",
+}  # fmt: skip
+
+
+def _activation(op: ops.Activation, site: Site) -> Sequence[Layer]:
+    if op.function == "leaky_relu":
+        return [stock.LeakyReLU(negative_slope=0.01, **site.own())]  # Keras's own slope is another
+    return [stock.Activation(_KERAS_ACTIVATIONS[op.function], **site.own())]
+
+
+def activations() -> set[str]:
+    """The functions that `Activation` may name here."""
+    return {*_KERAS_ACTIVATIONS, "leaky_relu"}
+
+
+def _flatten(op: ops.Flatten, site: Site) -> Sequence[Layer]:
+    image = site.inputs[0]
+    if image[1:] == (1, 1):
+        return [stock.Flatten(**LAST, **site.own())]
+    return [stock.Permute((3, 1, 2), **site.beside("permute")), stock.Flatten(**LAST, **site.own())]
+
+
+def _dropout(op: ops.Dropout, site: Site) -> Sequence[Layer]:
+    if op.whole_channels:
+        return [stock.SpatialDropout2D(op.rate, **LAST, **site.own())]
+    return [stock.Dropout(op.rate, **site.own())]
+
+
+def _drop_path(op: ops.DropPath, site: Site) -> Sequence[Layer]:
+    # Dropout of one decision per image.
+    return [stock.Dropout(op.rate, noise_shape=(None, *(1 for _ in site.inputs[0])), **site.own())]
+
+
+def _merge(kind: Callable[..., Layer], **arguments: Any) -> Callable[[ops.Op, Site], Sequence[Layer]]:
+    def rule(op: ops.Op, site: Site) -> Sequence[Layer]:
+        return [(kind(**arguments, **site.own())) if len(site.inputs) > 1 else stock.Identity(**site.own())]
+
+    return rule
+
+
+_RULES: dict[type[ops.Op], Callable[[Any, Site], Sequence[Layer]]] = {
+    ops.Conv: _conv,
+    ops.Linear: _linear,
+    ops.BatchNorm: _batch_norm,
+    ops.LayerNorm: lambda op, site: [stock.LayerNormalization(epsilon=op.eps, **site.own())],
+    ops.Activation: _activation,
+    ops.Add: _merge(stock.Add),
+    ops.Gate: _merge(stock.Multiply),
+    ops.Concat: _merge(stock.Concatenate, axis=-1),
+    ops.Pool: _pool,
+    ops.GlobalPool: lambda op, site: [stock.GlobalAveragePooling2D(keepdims=True, **LAST, **site.own())],
+    ops.Flatten: _flatten,
+    ops.Dropout: _dropout,
+    ops.DropPath: _drop_path,
+    ops.Resize: lambda op, site: [ResizeLike(op.mode, **site.own())],
+    ops.ResizeToMultiple: lambda op, site: [ResizeToMultiple(op.multiple, **site.own())],
+    ops.Unfold: lambda op, site: [Unfold(op.patch, **site.own())],
+    ops.Fold: lambda op, site: [Fold(op.patch, **site.own())],
+    ops.Attention: lambda op, site: [Attention(op.heads, op.dropout, **site.own())],
+}
