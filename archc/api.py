@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
@@ -18,11 +18,12 @@ from archc.spec.schema import Spec
 if TYPE_CHECKING:
     from torch import nn
 
+    from archc.weights.copy import CopyReport
     from archc.weights.report import LoadReport
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
-BACKENDS = {"torch": "archc.backends.torch"}
+BACKENDS = {"torch": "archc.backends.torch", "keras": "archc.backends.keras"}
 
 
 def load(source: SpecSource, overrides: Sequence[str] = ()) -> Spec:
@@ -54,6 +55,23 @@ def report(graph: Graph | Spec | SpecSource) -> Report:
     return Report(as_graph(graph))
 
 
+@overload
+def build(
+    network: Graph | Spec | SpecSource,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+    backend: Literal["torch"] = "torch",
+) -> nn.Module: ...
+
+
+@overload
+def build(
+    network: Graph | Spec | SpecSource, *, device: Any = None, dtype: Any = None, seed: int | None = None, backend: str
+) -> Any: ...
+
+
 def build(
     network: Graph | Spec | SpecSource,
     *,
@@ -61,40 +79,66 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: str = "torch",
-) -> nn.Module:
-    """Build a network as an ordinary `torch.nn.Module` in training mode, initialised as the spec says.
+) -> Any:
+    """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
+    `backend="keras"` a functional `keras.Model`, channels last.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
-        device: where the parameters live; on `"meta"` nothing is allocated or initialised.
-        dtype: of the parameters; default torch's.
-        seed: the weights depend on it alone; without one they depend on torch's global generator.
-        backend: the library to build with.
+        device: where a torch module's parameters live; on `"meta"` nothing is allocated or initialised. Keras places
+            a model itself (`keras.device`), so there it is an error.
+        dtype: of the parameters, default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, default
+            Keras's own.
+        seed: the weights depend on it alone; without one they depend on torch's global generator, for Keras on the one
+            that `keras.utils.set_random_seed` sets. The backends draw different numbers from the same distributions.
+        backend: the library to build with, `torch` or `keras`. Keras computes with what `KERAS_BACKEND` or `keras.json`
+            say; where that is not installed, and Keras not yet imported, with PyTorch or JAX.
 
     Raises:
         SpecError: as `load` and `lower`.
-        ValueError: no such backend.
+        ValueError: no such backend, or a device or type that it does not take.
+        ImportError: the backend's library is not installed.
     """
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     module = importlib.import_module(BACKENDS[backend])
-    built: nn.Module = module.build(as_graph(network), device=device, dtype=dtype, seed=seed)
-    return built
+    return module.build(as_graph(network), device=device, dtype=dtype, seed=seed)
+
+
+def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:
+    """Copy all weights of one network that `build` returned into another: between backends, either way, or within one.
+
+    Every tensor's place and layout in both follows from the spec. What is no weight is skipped and reported: torch's
+    counters of batches, the state of Keras's random generators. One of the networks may come from elsewhere, such as a
+    `.keras` file, if its layers are named as archc names them.
+
+    Args:
+        source: where the weights come from.
+        target: where they go; it keeps its own types and devices.
+        partial: stages or rows to leave as they are, such as a new classifier's `head`.
+
+    Raises:
+        WeightsError: the networks differ, or one was changed after it was built; the target is untouched.
+    """
+    from archc.weights.copy import copy_weights as copy
+
+    return copy(source, target, partial)
 
 
 def load_weights(
-    model: nn.Module,
+    model: Any,
     source_path_or_state_dict: str | PathLike[str] | Mapping[str, Any],
     source: str = "auto",
     partial: str | Sequence[str] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint of archc's or of a neighbouring library into a module that `build` returned.
+    """Load a checkpoint of archc's or of a neighbouring library into a network that `build` returned, of any backend.
 
     Every tensor of the checkpoint and of the model is accounted for; otherwise the model is left untouched. Nothing in
     the file is run.
 
     Args:
-        model: what `build` returned; `torch.compile` and `DataParallel` may be around it.
+        model: what `build` returned; `torch.compile` and `DataParallel` may be around it. Reading a checkpoint needs
+            torch, for a Keras model as well.
         source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
             wrote, or tensors by name.
         source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
@@ -114,9 +158,9 @@ def load_weights(
 
 
 def save_weights(
-    model: nn.Module, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
+    model: Any, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write the weights of a module that `build` returned, with its resolved spec, into a `.safetensors` file.
+    """Write the weights of a network that `build` returned, of any backend, with its resolved spec, into a `.safetensors` file.
 
     Args:
         model: what `build` returned.

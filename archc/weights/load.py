@@ -6,12 +6,16 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from os import PathLike
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from archc.backends import backend_of
+from archc.backends.torch import build
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Diagnostic, did_you_mean, one_of
+from archc.spec.diagnostics import Diagnostic
+from archc.weights.copy import copy_weights, partial_rows
 from archc.weights.detect import detect
 from archc.weights.error import WeightsWarning, refuse
 from archc.weights.layout import joined
@@ -32,10 +36,12 @@ def load_weights(
     source: str = AUTO,
     partial: str | Sequence[str] | None = None,
 ) -> LoadReport:
-    """Load a checkpoint into a module that `archc.build` returned; see `archc.load_weights`."""
+    """Load a checkpoint into a network that `archc.build` returned; see `archc.load_weights`."""
+    if backend_of(model) != "torch":
+        return _through_torch(model, source_file, source, partial)
     module = unwrapped(model)
     graph = graph_of(module)
-    alone = _partial(graph, partial)
+    alone = partial_rows(graph, partial)
     of_library(source)  # a source that does not exist is told before the file is read
     checkpoint = read(source_file)
     layout = detect(checkpoint.tensors, graph, source, own=checkpoint.own)
@@ -53,14 +59,14 @@ def load_weights(
     return report
 
 
-def _partial(graph: Graph, partial: str | Sequence[str] | None) -> list[str]:
-    names = [] if partial is None else [partial] if isinstance(partial, str) else list(partial)
-    known = {*graph.groups, *(region.name for region in graph.regions)}
-    for name in names:
-        if name not in known:
-            message = f"there is no stage or row `{name}` to leave as it is"
-            raise refuse("weights-partial", message, help=did_you_mean(name, known) or one_of(graph.groups))
-    return names
+def _through_torch(
+    model: Any, source_file: str | PathLike[str] | StateDict, source: str, partial: str | Sequence[str] | None
+) -> LoadReport:
+    """Load into another backend's network by way of a torch module, whose layouts are those of checkpoints."""
+    module = build(graph_of(model), device="meta")  # nothing is drawn that the checkpoint would overwrite
+    report = load_weights(module, source_file, source, partial)
+    copy_weights(module, model, partial)
+    return report
 
 
 def _with_prefix(checkpoint: Checkpoint, layout: Layout | None) -> Checkpoint:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 from torch import nn
 
@@ -43,9 +44,20 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model
 
 
-def graph_of(model: nn.Module) -> Graph:
-    """The graph that an unwrapped module was built from."""
-    graph: Graph = model.__dict__[GRAPH]
+def graph_of(model: Any) -> Graph:
+    """The graph that an unwrapped module, or another backend's network, was built from.
+
+    Raises:
+        WeightsError: it was not built by archc.
+    """
+    graph: Graph | None = vars(model).get(GRAPH)
+    if graph is None:
+        raise refuse(
+            "weights-network",
+            f"this `{type(model).__name__}` does not know its spec",
+            help="pass what `archc.build` returned; what Keras loads from a file has forgotten it: "
+            "build it anew and `archc.copy_weights`",
+        )
     return graph
 
 

@@ -9,8 +9,11 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from archc.backends import backend_of
+from archc.backends.torch import build
 from archc.ir.graph import Graph
 from archc.spec.dump import to_yaml
+from archc.weights.copy import copy_weights
 from archc.weights.error import refuse
 from archc.weights.layout import split
 from archc.weights.maps import ARCHC, Layout, of_library
@@ -33,7 +36,8 @@ def save_weights(
     if target.exists() and not overwrite:
         raise refuse("weights-exists", f"`{target}` exists already", help="`--force`, in Python `overwrite=True`")
     tensors = named(model, names)
-    _write(tensors, _metadata(graph_of(unwrapped(model)), names), target)
+    graph = graph_of(unwrapped(model) if backend_of(model) == "torch" else model)
+    _write(tensors, _metadata(graph, names), target)
     return tuple(tensors)
 
 
@@ -43,6 +47,9 @@ def named(model: nn.Module, names: str = ARCHC) -> dict[str, Tensor]:
     Raises:
         WeightsError: the library has no names for this network, or the module is not what its spec says.
     """
+    if backend_of(model) != "torch":
+        model, other = build(graph_of(model), device="meta"), model
+        copy_weights(other, model)
     module = unwrapped(model)
     graph = graph_of(module)
     found = [slot for slot in slots(graph, _layout(graph, names)) if not slot.pruned]

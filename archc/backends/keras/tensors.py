@@ -5,7 +5,7 @@ Which layer keeps a weight, and how, follows from the operation alone; no shape 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -96,21 +96,34 @@ def held(model: Any, graph: Graph) -> Iterator[Held]:
             yield Held(f"{node.name}.{weight.name}", weight, layout, variable)
 
 
-def read(model: Any, graph: Graph) -> dict[str, Array]:
-    """The model's weights as NumPy arrays in canonical layout. What the model lacks, or has otherwise, is left out."""
-    values: dict[str, Array] = {}
-    for key, weight, layout, variable in held(model, graph):
-        if variable is not None and len(variable.shape) == len(weight.shape):
-            value = layout.canonical(keras.ops.convert_to_numpy(variable), weight)
-            if value.shape == weight.shape:
-                values[key] = value
-    return values
+def fitting(model: Any, graph: Graph) -> set[str]:
+    """The weights that the model has, in their shapes."""
+    return {key for key, weight, layout, variable in held(model, graph) if _fits(variable, weight, layout)}
+
+
+def _fits(variable: Any, weight: Weight, layout: Layout) -> bool:
+    canonical = np.broadcast_to(np.float32(0), weight.shape)
+    return variable is not None and tuple(variable.shape) == layout.ours(canonical, weight).shape
+
+
+def read(model: Any, graph: Graph, keys: Container[str]) -> dict[str, Array]:
+    """These weights as NumPy arrays in canonical layout."""
+    return {
+        key: layout.canonical(keras.ops.convert_to_numpy(keras.ops.cast(variable, _dtype(variable))), weight)
+        for key, weight, layout, variable in held(model, graph)
+        if key in keys
+    }
+
+
+def _dtype(variable: Any) -> str:
+    return "float32" if variable.dtype == "bfloat16" else str(variable.dtype)  # NumPy lacks bfloat16
 
 
 def write(model: Any, graph: Graph, values: Mapping[str, Array]) -> None:
-    """Set the model's weights, given in canonical layout."""
+    """Set the weights that are given, in canonical layout."""
     for key, weight, layout, variable in held(model, graph):
-        variable.assign(np.ascontiguousarray(layout.ours(values[key], weight)))
+        if key in values:
+            variable.assign(np.ascontiguousarray(layout.ours(values[key], weight)))
 
 
 def skipped(model: Any, graph: Graph) -> tuple[list[str], list[str]]:

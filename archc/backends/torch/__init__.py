@@ -1,7 +1,9 @@
 """The PyTorch backend: a graph as an ordinary `torch.nn.Module`."""
 
-from archc.backends.torch.build import GRAPH, build
+from archc.backends.torch.build import GRAPH, assemble, build
 from archc.backends.torch.emit import module_path
 from archc.backends.torch.initialise import initialise
+from archc.backends.torch.layers import activations, supported
+from archc.backends.torch.tensors import fitting, read, skipped, write
 
-__all__ = ["GRAPH", "build", "initialise", "module_path"]
+__all__ = ["GRAPH", "activations", "assemble", "build", "fitting", "initialise", "module_path", "read", "skipped", "supported", "write"]

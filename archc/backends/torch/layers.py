@@ -106,6 +106,12 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "mish": nn.Mish,
 }
 
+
+def activations() -> set[str]:
+    """The functions that `Activation` may name here."""
+    return set(_ACTIVATIONS)
+
+
 _LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]] = {
     ops.Conv: _conv,
     ops.Linear: lambda op, x, new: _uninitialised(nn.Linear, x[0].channels, op.out, bias=op.bias, **new),
