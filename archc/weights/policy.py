@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from archc.blocks.lower import lower
@@ -13,6 +13,7 @@ from archc.ir.graph import Graph
 from archc.spec.diagnostics import Diagnostic, SpecError
 from archc.spec.settings import Input
 from archc.weights.maps import ARCHC, Layout, Policy
+from archc.weights.match import selects
 from archc.weights.origin import spec_of, stated_in
 from archc.weights.read import Checkpoint
 
@@ -50,9 +51,12 @@ def nearest(graph: Graph, policies: Sequence[Policy]) -> tuple[Policy, list[Disc
     return min(compared, key=lambda pair: sum(not discord.training_only for discord in pair[1]))
 
 
-def warnings(graph: Graph, layout: Layout | None, checkpoint: Checkpoint) -> tuple[Diagnostic, ...]:
-    """A warning for every policy that differs from what the weights expect."""
-    policy, discords = nearest(graph, expectations(layout, checkpoint))
+def warnings(
+    graph: Graph, layout: Layout | None, checkpoint: Checkpoint, alone: Sequence[str] = ()
+) -> tuple[Diagnostic, ...]:
+    """A warning for every policy that differs from what the weights expect, in the rows that are not left alone."""
+    loaded = replace(graph, regions=tuple(region for region in graph.regions if not selects(alone, region.name)))
+    policy, discords = nearest(loaded, expectations(layout, checkpoint))
     return tuple(_warning(graph, policy, discord) for discord in discords)
 
 

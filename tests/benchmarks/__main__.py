@@ -8,10 +8,8 @@ from __future__ import annotations
 import argparse
 import logging
 import platform
-import statistics
 import subprocess
 import sys
-import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,8 @@ from fvcore.nn import FlopCountAnalysis
 from torch import nn
 
 import archc
+from tests.benchmarks.timing import pair, row
+from tests.benchmarks.tradeoffs import tradeoffs
 
 ROOT = Path(__file__).parents[2]
 COLD_PEER = """
@@ -33,26 +33,6 @@ model = torchvision.models.mobilenet_v3_small(width_mult=0.75).eval()
 print(sum(p.numel() for p in model.parameters()), FlopCountAnalysis(model, torch.zeros(1, 3, 224, 224)).total())
 """
 COLD_FLOOR = "import pydantic; pydantic.BaseModel; import hydra.core.override_parser.overrides_parser"
-
-
-def pair(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float]:
-    """The medians of both, in milliseconds."""
-    times: tuple[list[float], list[float]] = ([], [])
-    ours(), theirs()
-    for number in range(rounds):
-        order = [(ours, times[0]), (theirs, times[1])]
-        for call, record in order if number % 2 else reversed(order):
-            start = time.perf_counter()
-            call()
-            record.append(1e3 * (time.perf_counter() - start))
-    return statistics.median(times[0]), statistics.median(times[1])
-
-
-def row(what: str, against: str, ours: float, theirs: float) -> None:
-    """Print one line of the table."""
-    ratio = theirs / ours
-    gain = f"{ratio:,.0f}× faster" if ratio >= 3 else f"{ours / theirs:.2f}× its time"
-    print(f"| {what} | {ours:,.3g} ms | {against} | {theirs:,.4g} ms | {gain} |", flush=True)
 
 
 def process(*arguments: str) -> Callable[[], object]:
@@ -122,7 +102,13 @@ def forward(rounds: int) -> None:
             row(f"eager forward of `{name}`, batch {batch}", peer, *medians)
 
 
-SECTIONS = {"cold": (cold, 9), "pricing": (pricing, 15), "building": (building, 15), "forward": (forward, 15)}
+SECTIONS = {
+    "cold": (cold, 9),
+    "pricing": (pricing, 15),
+    "building": (building, 15),
+    "forward": (forward, 15),
+    "tradeoffs": (tradeoffs, 7),
+}
 
 
 def main() -> None:
