@@ -9,6 +9,7 @@ import timm
 import torch
 import torchvision.models as tv
 from torch import nn
+from torchvision.models.feature_extraction import create_feature_extractor
 
 import archc
 
@@ -91,6 +92,19 @@ def test_outputs_equal_timms_to_rounding(name: str) -> None:
         with torch.inference_mode():
             expected, actual = peer(image), ours(image)
         assert (actual - expected).abs().max() <= 1e-5 * expected.abs().max()
+
+
+def test_named_taps_are_torchvisions_features() -> None:
+    taps = {"high": "features.16", "inner": "features.13.block.0", "low": "features.4"}
+    peer = tv.mobilenet_v3_large()
+    ours = archc.build(archc.load("mnv3_large", ["outputs={high: c5, inner: c5.0.expand, low: c3.0}"]))
+    archc.load_weights(ours, shake(peer).state_dict())
+    extractor = create_feature_extractor(peer.eval(), {layer: name for name, layer in taps.items()})
+    image = torch.randn(2, 3, 129, 200, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected, actual = extractor(image), ours.eval()(image)
+    assert list(actual) == list(taps), "in the order in which they were asked for"
+    assert all(torch.equal(actual[name], expected[name]) for name in taps)
 
 
 @pytest.mark.parametrize("name", ["large", "small tail dilated", "v2", "resnet50"])
