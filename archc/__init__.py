@@ -14,9 +14,8 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, load, load_weights, report, save_weights, sweep
+    from archc.api import build, copy_weights, load, load_weights, lower, report, save_weights, sweep
     from archc.blocks import REGISTRY, Block, Net
-    from archc.blocks.lower import lower
     from archc.ir.graph import Graph
     from archc.reporting.model import Report
     from archc.spec.diagnostics import Diagnostic, SpecError, SpecWarning

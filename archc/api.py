@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import importlib
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
-from archc.blocks.lower import lower
+from archc.blocks.lower import lower as _lower
 from archc.ir.graph import Graph
 from archc.reporting.model import Report
 from archc.spec import load as _load
+from archc.spec.diagnostics import SpecWarning
 from archc.spec.overrides import Override
 from archc.spec.schema import Spec
 
@@ -44,6 +46,18 @@ def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[O
         SpecError: as `load`, when the first spec that has a problem is reached.
     """
     return _load.sweep(source, overrides, blocks=REGISTRY)
+
+
+def lower(spec: Spec) -> Graph:
+    """Turn a spec into its graph: run the passes, then lower every row that an output needs to primitive operations.
+
+    Raises:
+        SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
+
+    Warns:
+        SpecWarning: what only the shapes show, such as two levels of a detector that have one stride.
+    """
+    return _warned(_lower(spec), 3)
 
 
 def report(graph: Graph | Spec | SpecSource) -> Report:
@@ -83,6 +97,9 @@ def build(
     """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
     `backend="keras"` a functional `keras.Model`, channels last.
 
+    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules; `archc.tasks.detector`
+    says what it takes and returns.
+
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
         device: where a torch module's parameters live; on `"meta"` nothing is allocated or initialised. Keras places
@@ -101,8 +118,11 @@ def build(
     """
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    module = importlib.import_module(BACKENDS[backend])
-    return module.build(as_graph(network), device=device, dtype=dtype, seed=seed)
+    graph = as_graph(network)
+    if graph.calls and backend != "torch":
+        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
+    module = importlib.import_module("archc.tasks.detector" if graph.calls else BACKENDS[backend])
+    return module.build(graph, device=device, dtype=dtype, seed=seed)
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:
@@ -183,4 +203,10 @@ def as_graph(network: Graph | Spec | SpecSource) -> Graph:
     """The graph of whatever names a network."""
     if isinstance(network, Graph):
         return network
-    return lower(network if isinstance(network, Spec) else load(network))
+    return _warned(_lower(network if isinstance(network, Spec) else load(network)), 4)
+
+
+def _warned(graph: Graph, level: int) -> Graph:
+    for warning in graph.warnings:
+        warnings.warn(str(warning), SpecWarning, stacklevel=level)
+    return graph

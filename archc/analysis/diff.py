@@ -140,6 +140,9 @@ def _prices(graph: Graph) -> dict[str, Price]:
         stage = region.name.partition(".")[0]
         so_far, cost = prices.get(stage, Price()), region.fragment.total
         prices[stage] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
+    for call in graph.calls:
+        so_far, cost = prices.get(call.name, Price()), call.total
+        prices[call.name] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
     return prices
 
 

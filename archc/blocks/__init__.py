@@ -9,6 +9,7 @@ from __future__ import annotations
 from archc.blocks.base import Block, Net
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv
+from archc.blocks.detection import Fpn, SsdExtra
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
@@ -19,6 +20,8 @@ BUILTIN: dict[str, type[Block]] = {
     "inverted_residual": InvertedResidual,
     "bottleneck": Bottleneck,
     "mobilevit": MobileVit,
+    "fpn": Fpn,
+    "ssd_extra": SsdExtra,
     "pool": Pool,
     "linear": Linear,
     "dropout": Dropout,

@@ -9,13 +9,11 @@ from pydantic import BeforeValidator
 from archc.blocks.base import Block, Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init, Norm, parse_norm
+from archc.spec.settings import Init, Norm, NormKind, parse_norm
 from archc.spec.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
 
 Groups = Positive | Literal["depthwise"]
-OwnNorm = Annotated[
-    Norm | None, BeforeValidator(parse_norm, json_schema_input_type=Literal["batch", "none"] | Norm | None)
-]
+OwnNorm = Annotated[Norm | None, BeforeValidator(parse_norm, json_schema_input_type=NormKind | Norm | None)]
 
 
 class Conv(Block):
@@ -91,6 +89,6 @@ def conv_norm_act(
     if stride == 1 and padding == "same" and all(k % 2 for k in kernel):
         padding = "symmetric"  # the same numbers, by the plain convolution that every runtime has
     y = net.add("conv", ops.Conv(out, kernel, stride, dilation, groups, bias, padding), x)
-    if norm.kind == "batch":
-        y = net.add("norm", ops.BatchNorm(norm.eps, norm.momentum, norm_scale), y)
+    if norm.kind != "none":
+        y = net.add("norm", ops.BatchNorm(norm.eps, norm.momentum, norm_scale, norm.kind == "frozen_batch"), y)
     return activate(net, y, act)

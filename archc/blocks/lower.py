@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import lru_cache
 from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
+from archc.blocks.heads import TRUNK, heads
 from archc.ir import ops
-from archc.ir.graph import Fragment, Graph, Node, Region
+from archc.ir.graph import Call, Fragment, Graph, Node, Region
 from archc.ir.ops import ShapeError
 from archc.ir.verify import verify, verify_fragment
 from archc.spec import wiring
-from archc.spec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, one_of
+from archc.spec.detector import FasterRcnn
+from archc.spec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.spec.row import Row
 from archc.spec.schema import Spec
 from archc.spec.wiring import INPUT, Position, Tap
@@ -28,9 +31,64 @@ def lower(spec: Spec) -> Graph:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
     """
     written, spec = spec, passes.run(spec)
+    shape = ops.Image(spec.input.channels, *spec.input.size)
+    graph = replace(_network(spec, shape), contract=spec.input, spec=written)
+    return graph if spec.detector is None else _detector(spec, graph)
+
+
+def _network(spec: Spec, input: ops.Shape) -> Graph:
+    """The rows as a graph for inputs of this shape."""
     wires = wiring.inputs(spec)
     outputs = wiring.outputs(spec)
-    return verify(_Lowering(spec, wires, _wanted(wires, outputs)).graph(outputs, written))
+    return verify(_Lowering(spec, wires, _wanted(wires, outputs), input).graph(outputs))
+
+
+def _detector(spec: Spec, graph: Graph) -> Graph:
+    """The graph with the heads that a detector runs on its outputs, the levels."""
+    shapes = graph.shapes()
+    levels = {name: shapes[node] for name, node in graph.outputs.items()}
+    images = {name: shape for name, shape in levels.items() if isinstance(shape, ops.Image)}
+    if bad := [name for name in levels if name not in images]:
+        message = f"level `{bad[0]}` is no image but {ops.show(levels[bad[0]])}"
+        raise fail("shape", message, _output_span(spec, bad[0]), help="a detector's `outputs` are feature maps")
+    widths = {name: shape.channels for name, shape in images.items()}
+    if isinstance(spec.detector, FasterRcnn) and len(set(widths.values())) > 1:
+        names = ", ".join(f"`{name}` {width}" for name, width in widths.items())
+        odd = next(name for name, width in widths.items() if width != next(iter(widths.values())))
+        message = f"all levels share one head, but their channels differ: {names}"
+        raise fail("shape", message, _output_span(spec, odd), help="bring them to one width with a `block: fpn` row")
+    calls = tuple(
+        Call(head.name, _network(head.spec, head.input), head.on, head.times, head.again)
+        for head in heads(spec, images)
+    )
+    return replace(graph, calls=calls, trunk=TRUNK, warnings=tuple(_same_strides(spec, graph.input.shape, images)))
+
+
+def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image]) -> Iterator[Diagnostic]:
+    """A warning for every level whose positions are those of another: their boxes are the same, and cost twice."""
+    assert isinstance(input, ops.Image)
+    first: dict[tuple[int, int], str] = {}
+    for name, (_, *size) in levels.items():
+        other = first.setdefault((size[0], size[1]), name)
+        if other != name:
+            yield Diagnostic(
+                "same-stride",
+                f"levels `{other}` and `{name}` have one stride, {round(input.height / size[0])}",
+                _output_span(spec, name),
+                notes=(
+                    f"both are {ops.show(tuple(size))} for an input of {ops.show(input[1:])}: one adds no resolution",
+                    "torchvision's MobileNetV3 pyramid has two such levels (pytorch/vision#5838)",
+                ),
+                help=f"take `{name}` or `{other}` from a row of another stride",
+                severity="warning",
+            )
+
+
+def _output_span(spec: Spec, name: str) -> Span | None:
+    """Where an output is written."""
+    outputs = spec.outputs
+    key = (outputs.index(name),) if isinstance(outputs, tuple) else (name,) if isinstance(outputs, dict) else ()
+    return spec.span("outputs", *key) if outputs is not None else spec.span("detector")
 
 
 def _wanted(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> dict[Position, frozenset[str]]:
@@ -61,7 +119,7 @@ class _Settings:
         return isinstance(other, _Settings) and self.key == other.key
 
 
-_NOT_SEEN = {"name", "input", "stages", "outputs", "tail", "table", "drop_path"}
+_NOT_SEEN = {"name", "input", "stages", "outputs", "tail", "table", "drop_path", "detector"}
 
 
 class _UnknownPartError(ValueError):
@@ -97,19 +155,23 @@ class Value(NamedTuple):
 
 class _Lowering:
     def __init__(
-        self, spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], wanted: Mapping[Position, frozenset[str]]
+        self,
+        spec: Spec,
+        wires: Mapping[Position, tuple[Tap, ...]],
+        wanted: Mapping[Position, frozenset[str]],
+        input: ops.Shape,
     ) -> None:
         self.spec = spec
         self.wires = wires
         self.settings = _Settings(spec)
         self.problems: list[Diagnostic] = []
         self.regions: dict[Position, Region] = {}
-        self.input = Node("input", ops.Input(), (), ops.Image(spec.input.channels, *spec.input.size))
+        self.input = Node("input", ops.Input(), (), input)
         for stage, index, row in spec.rows():
             if (stage, index) in wanted:
                 self._row(stage, index, row, wanted[stage, index])
 
-    def graph(self, outputs: Mapping[str, Tap], written: Spec) -> Graph:
+    def graph(self, outputs: Mapping[str, Tap]) -> Graph:
         if self.problems:
             raise SpecError(self.problems)
         found = {name: self._value(tap) for name, tap in outputs.items()}
@@ -120,8 +182,6 @@ class _Lowering:
             dict.fromkeys(self.spec.stages, STAGE_LABEL),
             {name: value.name for name, value in found.items() if value is not None},
             self.spec.outputs is None or isinstance(self.spec.outputs, str),
-            self.spec.input,
-            written,
         )
 
     def _row(self, stage: str, index: int, row: Row, parts: frozenset[str]) -> None:

@@ -40,6 +40,19 @@ def load(source: str, overrides: Sequence[str]) -> Spec:
     return spec
 
 
+def lowered(spec: Spec) -> Graph:
+    """Lower a spec and show the warnings that only its shapes give reason to.
+
+    Raises:
+        SpecError: as `archc.lower`.
+    """
+    from archc.blocks.lower import lower
+
+    graph = lower(spec)
+    show_diagnostics(graph.warnings)
+    return graph
+
+
 def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     """Load and lower every spec that swept overrides stand for; one that fails does not hide the others.
 
@@ -59,7 +72,8 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
             with _no_python_warnings():
                 spec = document.spec(chosen)
             found = spec.warnings
-            yield Outcome(chosen, lower(spec), (), found)
+            graph = lower(spec)
+            yield Outcome(chosen, graph, (), (*found, *graph.warnings))
         except SpecError as error:
             yield Outcome(chosen, None, error.diagnostics, found)
 

@@ -30,10 +30,10 @@ def report(request: Request, as_json: bool, layers: bool, counter: str | None) -
 
 def _single(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
     import archc
-    from archc.cli.loading import load
+    from archc.cli.loading import load, lowered
     from archc.cli.output import out, print_json
 
-    priced = archc.report(load(request.spec, request.overrides))
+    priced = archc.report(lowered(load(request.spec, request.overrides)))
     compared = None
     if counter:
         from archc.cli.counting import count

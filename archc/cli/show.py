@@ -22,9 +22,8 @@ from archc.cli.arguments import Request
 @click.option("--full", is_flag=True, help="Every setting, not only what was written.")
 def show(request: Request, after: str, full: bool) -> None:
     """Show the spec as YAML, resolved, after any of the compiler's passes; or the graph."""
-    import archc
     from archc import passes
-    from archc.cli.loading import load
+    from archc.cli.loading import load, lowered
     from archc.spec.diagnostics import did_you_mean, one_of
 
     known = ["load", *passes.PASSES, "lower"]
@@ -35,7 +34,7 @@ def show(request: Request, after: str, full: bool) -> None:
     if after == "lower":
         from archc.ir.printer import text
 
-        sys.stdout.write(text(archc.lower(spec)) + "\n")
+        sys.stdout.write(text(lowered(spec)) + "\n")
         return
     from archc.spec.dump import to_yaml
 

@@ -66,11 +66,11 @@ def weights(
     """
     import archc
     from archc.cli.counting import require
-    from archc.cli.loading import load
+    from archc.cli.loading import load, lowered
     from archc.cli.output import out, print_json, show_diagnostics
 
     spec = load(pair.spec, pair.overrides)
-    graph = archc.lower(spec)
+    graph = lowered(spec)
     require("torch", "torch")
     require("safetensors", "torch")
     # What the checkpoint holds need not be drawn first.

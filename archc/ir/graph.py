@@ -14,6 +14,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from archc.ir.ops import Input, Op, Price, Shape, infer, price
+from archc.spec.diagnostics import Diagnostic
 from archc.spec.dump import to_yaml
 
 
@@ -103,6 +104,10 @@ class Graph:
     mapping. `groups` labels what regions lie in: stages. `contract` is the spec's input contract, carried along for
     those who prepare pictures; `spec` is what it was lowered from, a `Spec`, or its YAML where the graph has been
     pickled.
+
+    A task that is no feed-forward graph, such as detection, has the networks that it runs on these outputs in `calls`;
+    `trunk` is where the module of the graph itself then lives in the whole. `warnings` tell what compiles, though
+    probably not to what was meant.
     """
 
     name: str
@@ -113,6 +118,9 @@ class Graph:
     single: bool
     contract: Any = None
     spec: Any = field(default=None, compare=False, repr=False)
+    calls: tuple[Call, ...] = ()
+    trunk: str = ""
+    warnings: tuple[Diagnostic, ...] = field(default=(), compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         # A spec knows the texts it came from and the classes of its rows; neither belongs into a pickled module.
@@ -143,9 +151,14 @@ class Graph:
         return {path: label for path, label in labels.items() if path in used}
 
     @cached_property
-    def total(self) -> Price:
-        """The cost of the whole network."""
+    def own_total(self) -> Price:
+        """The cost of the graph itself, without what a task calls."""
         return Price.total(region.fragment.total for region in self.regions)
+
+    @cached_property
+    def total(self) -> Price:
+        """The cost of the whole network, `calls` and all."""
+        return Price.total([self.own_total, *(call.total for call in self.calls)])
 
     def shapes(self) -> dict[str, Shape]:
         """Output shapes by node name."""
@@ -156,6 +169,27 @@ class Graph:
         yield self.input, Price(0, 0, 0)
         costs = (cost for region in self.regions for _, cost in region.fragment.priced())
         yield from zip(self.nodes[1:], costs, strict=True)
+
+
+class Call(NamedTuple):
+    """A network that a task runs on what it takes from the outputs: a head on each level, or on each proposal.
+
+    `name` is where its module lives in the whole, and `on` says what it runs on: an output's name, or what the task
+    picks from several, of which there are `times`. One that was called before, under the same name, brings no weights
+    of its own `again`.
+    """
+
+    name: str
+    graph: Graph
+    on: str
+    times: int = 1
+    again: bool = False
+
+    @property
+    def total(self) -> Price:
+        """The cost of all its runs."""
+        params, buffers, macs = self.graph.total
+        return Price(0, 0, self.times * macs) if self.again else Price(params, buffers, self.times * macs)
 
 
 @dataclass

@@ -233,13 +233,17 @@ class Linear(Op):
 
 @dataclass(frozen=True)
 class BatchNorm(Op):
-    """Batch normalisation over the channels. `momentum` is PyTorch's; `scale_init` is the weight's start."""
+    """Batch normalisation over the channels. `momentum` is PyTorch's; `scale_init` is the weight's start.
+
+    A `frozen` one normalises by its running numbers in training, too, and trains nothing.
+    """
 
     kind = "batch_norm"
     fused = True
     eps: float
     momentum: float
     scale_init: float = 1.0
+    frozen: bool = False
 
     def infer(self, *inputs: Shape) -> Shape:
         return _image(inputs[0], "batch normalisation")
@@ -247,8 +251,8 @@ class BatchNorm(Op):
     def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
         shape = (inputs[0].channels,)
         return (
-            Weight("weight", shape),
-            Weight("bias", shape),
+            Weight("weight", shape, trainable=not self.frozen),
+            Weight("bias", shape, trainable=not self.frozen),
             Weight("running_mean", shape, trainable=False),
             Weight("running_var", shape, trainable=False),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
@@ -16,12 +17,41 @@ CONVENTION = "archc (multiply-accumulates of convolutions, linears, matrix produ
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """One primitive operation that has parameters or MACs."""
+    """One primitive operation that has parameters or MACs.
+
+    In a detector's head, `on` says what it runs on, a level or the proposals, and `times` how often; `macs` are those
+    of all its runs, `output` is that of one.
+    """
 
     name: str
     op: str
     params: int
     macs: int
+    output: Shape
+    on: str = ""
+    times: int = 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready; `on` and `times` only of heads' layers."""
+        plain = {"name": self.name, "op": self.op, "params": self.params, "macs": self.macs}
+        head = {"on": self.on, "times": self.times} if self.on else {}
+        return {**plain, "output": list(self.output), **head}
+
+
+@dataclass(frozen=True, slots=True)
+class HeadPart:
+    """A detector's head on one level, or on the proposals, of which there are `times`.
+
+    `macs` are those of all its runs, `macs_each` those of one; `params` are 0 where the same head ran before.
+    """
+
+    name: str
+    blocks: tuple[str, ...]
+    on: str
+    times: int
+    params: int
+    macs: int
+    macs_each: int
     output: Shape
 
 
@@ -45,7 +75,8 @@ class Report:
     """The price of a network, computed without building it.
 
     `params` are trainable parameters, `macs` follow `convention`, both for one image; `layers` has one entry per
-    primitive operation with either, in execution order, and sums to them exactly.
+    primitive operation with either, in execution order, and sums to them exactly. A detector's heads are counted on
+    every level, and on as many proposals as it keeps; shapes, memory and receptive fields are its backbone's.
     """
 
     graph: Graph
@@ -64,11 +95,16 @@ class Report:
     @cached_property
     def layers(self) -> tuple[Layer, ...]:
         """Every primitive operation that has parameters or MACs."""
-        return tuple(
-            Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
-            for node, cost in self.graph.priced()
-            if cost.params or cost.macs
-        )
+        return tuple(layer for layer in self._layers() if layer.params or layer.macs)
+
+    def _layers(self) -> Iterator[Layer]:
+        for node, cost in self.graph.priced():
+            yield Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
+        for call in self.graph.calls:
+            for node, cost in call.graph.priced():
+                params = 0 if call.again else cost.params
+                macs = call.times * cost.macs
+                yield Layer(f"{call.name}.{node.name}", node.op.kind, params, macs, node.shape, call.on, call.times)
 
     @property
     def name(self) -> str:
@@ -99,6 +135,23 @@ class Report:
     def rows(self) -> tuple[Part, ...]:
         """The rows of all stages, in order."""
         return self._parts(2)
+
+    @cached_property
+    def heads(self) -> tuple[HeadPart, ...]:
+        """What a detector runs on its levels and on its proposals, in order; nothing of any other network."""
+        return tuple(
+            HeadPart(
+                call.name,
+                tuple(region.label for region in call.graph.regions),
+                call.on,
+                call.times,
+                call.total.params,
+                call.total.macs,
+                call.graph.total.macs,
+                call.graph.shapes()[next(iter(call.graph.outputs.values()))],
+            )
+            for call in self.graph.calls
+        )
 
     @cached_property
     def outputs(self) -> tuple[Part, ...]:
@@ -145,5 +198,6 @@ class Report:
             "peak_activation_bytes": self.peak_activation_bytes,
             "receptive_field": list(self.receptive_field),
             "outputs": {part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs},
-            "layers": [{**asdict(layer), "output": list(layer.output)} for layer in self.layers],
+            "layers": [layer.to_dict() for layer in self.layers],
+            **({"heads": [{**asdict(head), "output": list(head.output)} for head in self.heads]} if self.heads else {}),
         }

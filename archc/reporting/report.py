@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 
 from rich.console import Console
@@ -39,6 +39,9 @@ def _stages(report: Report) -> Table:
     for part in report.stages:
         where = (show(part.output), str(part.field.stride), numbers.field(*part.field[:2]))
         table.rows.append((part.name, _blocks(part.blocks), *where, *_costs(part.params, part.macs, report)))
+    for head in report.heads:
+        blocks = f"{_blocks(head.blocks)} on {_times(head.times)}{head.on}"
+        table.rows.append((head.name, blocks, show(head.output), "", "", *_costs(head.params, head.macs, report)))
     table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report))
     return table
 
@@ -55,13 +58,18 @@ def _layers(report: Report) -> Table:
     )
     table = Table(columns)
     for layer in report.layers:
-        table.rows.append((layer.name, layer.op, show(layer.output), *_costs(layer.params, layer.macs, report)))
+        name = f"{layer.name} on {_times(layer.times)}{layer.on}" if layer.on else layer.name
+        table.rows.append((name, layer.op, show(layer.output), *_costs(layer.params, layer.macs, report)))
     table.total = ("total", "", "", *_costs(report.params, report.macs, report))
     return table
 
 
 def _costs(params: int, macs: int, of: Report) -> tuple[str, str, str, str]:
     return numbers.count(params), numbers.share(params, of.params), numbers.count(macs), numbers.share(macs, of.macs)
+
+
+def _times(times: int) -> str:
+    return f"{numbers.count(times)} " if times > 1 else ""
 
 
 def _blocks(labels: Iterable[str]) -> str:
@@ -75,10 +83,22 @@ def _facts(report: Report) -> list[tuple[str, str]]:
     plural = "output" if len(report.outputs) == 1 else "outputs"
     return [
         *((plural if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
+        *_per_run(report),
         ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
         ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32"),
         ("MACs by", report.convention),
     ]
+
+
+def _per_run(report: Report) -> Iterator[tuple[str, str]]:
+    """What the runs cost whose number is no property of the network, but of how many proposals are kept."""
+    many = [head for head in report.heads if head.times > 1]
+    for on in dict.fromkeys(head.on for head in many):
+        each = sum(head.macs_each for head in many if head.on == on)
+        total = sum(head.macs for head in many if head.on == on)
+        times = next(head.times for head in many if head.on == on)
+        count = f"{numbers.count(each)} MACs × {numbers.count(times)}"
+        yield f"for {on}", f"{count}; {numbers.count(report.macs - total)} without them"
 
 
 def _output(part: Part) -> str:

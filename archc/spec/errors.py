@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -89,7 +89,11 @@ class _Fact:
         self.kind = self.details["type"]
         self.context: dict[str, Any] = self.details.get("ctx", {})
         self.path = (*self._real_path(), *self.context.get("at", ()))
-        missing = (self.details["loc"][-1],) if self.kind == "missing" else ()
+        if self.kind == "union_tag_invalid":
+            self.path = (*self.path, str(self.context["discriminator"]).strip("'"))
+        missing: Path = (self.details["loc"][-1],) if self.kind == "missing" else ()
+        if self.kind == "union_tag_not_found":
+            missing = (str(self.context["discriminator"]).strip("'"),)
         self.place = (*self.path, *missing)
 
     def _real_path(self) -> Path:
@@ -99,6 +103,11 @@ class _Fact:
             if find(self.tree, (*path, part)) is not None:
                 path = (*path, part)
         return path
+
+    @property
+    def labels(self) -> frozenset[str]:
+        """The labels that pydantic adds to its location: which members of unions the value was validated as."""
+        return frozenset(str(part) for part in self.details["loc"]) - {str(part) for part in self.path}
 
     @property
     def mistyped(self) -> bool:
@@ -131,7 +140,11 @@ class _Fact:
         return f"an item of `{self.path[-2]}`" if isinstance(last, int) else f"`{last}`"
 
     def field(self) -> FieldInfo | None:
-        return _field_at(self.model, self.path[len(self.base) :])
+        return _field_at(self.model, self.path[len(self.base) :], self.labels)
+
+    def model_at(self, path: Path) -> type[BaseModel] | None:
+        """The model that the mapping at a path of the document was validated as."""
+        return _model_at(self.model, path[len(self.base) :], self.labels)
 
 
 def _diagnostic(facts: list[_Fact], owner: str) -> Diagnostic:
@@ -142,12 +155,16 @@ def _diagnostic(facts: list[_Fact], owner: str) -> Diagnostic:
     holder = f"`{fact.place[-2]}`" if inside else owner
     if kind == "extra_forbidden":
         key = str(fact.path[-1])
-        target = _model_at(fact.model, fact.path[len(fact.base) : -1])
+        target = fact.model_at(fact.path[:-1])
         keys = [info.alias or name for name, info in target.model_fields.items()] if target else []
         hint = did_you_mean(key, keys) or one_of(keys)
         return Diagnostic("unknown-key", f"`{key}` is not a key of {holder}", span, *_hint(hint))
-    if kind == "missing":
+    if kind in ("missing", "union_tag_not_found"):
         return Diagnostic("missing-key", f"{holder} needs `{fact.place[-1]}`", span)
+    if kind == "union_tag_invalid":
+        tags = re.findall(r"'([^']*)'", str(context["expected_tags"]))
+        hint = did_you_mean(fact.value, tags) or one_of(tags)
+        return Diagnostic("invalid-value", f"{fact.name} cannot be {show(fact.value)}", span, *_hint(hint))
     if kind != "expected" and "message" in context:
         return Diagnostic(kind, str(context["message"]), span, *_hint(str(context.get("help", ""))))
     if not fact.mistyped:
@@ -193,7 +210,7 @@ def _how_to_write(value: object, types: list[str], fact: _Fact | None) -> str:
         return f'write `"{value}"`'
     if "a list" in types and isinstance(value, str | int | float):
         return f"write `[{value}]`"
-    if "a mapping" in types and (target := _model_at(fact.model, fact.path[len(fact.base) :])):
+    if "a mapping" in types and (target := fact.model_at(fact.path)):
         keys = [info.alias or name for name, info in target.model_fields.items()]
         return f"its keys are {', '.join(f'`{key}`' for key in keys)}"
     return ""
@@ -212,10 +229,10 @@ def _or(words: Iterable[str]) -> str:
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _field_at(model: type[BaseModel], path: Path) -> FieldInfo | None:
+def _field_at(model: type[BaseModel], path: Path, labels: frozenset[str]) -> FieldInfo | None:
     """The field that holds the value at a path below `model`."""
     keys = [part for part in path if isinstance(part, str)]
-    target = _model_at(model, tuple(keys[:-1])) if keys else None
+    target = _model_at(model, tuple(keys[:-1]), labels) if keys else None
     if target is None:
         return None
     return next((info for name, info in target.model_fields.items() if keys[-1] == (info.alias or name)), None)
@@ -235,15 +252,21 @@ def _marks(annotation: Any, metadata: Iterable[object] = ()) -> Iterator[object]
         yield from _marks(part)
 
 
-def _model_at(model: type[BaseModel], path: Path) -> type[BaseModel] | None:
-    """The model that the mapping at a path below `model` was validated as."""
+def _model_at(model: type[BaseModel], path: Path, labels: frozenset[str]) -> type[BaseModel] | None:
+    """The model that the mapping at a path below `model` was validated as; of a union, the one that a label names."""
     for part in path:
         info = next((i for n, i in model.model_fields.items() if part == (i.alias or n)), None)
         found = _models_in(info.annotation) if info else []
         if not found:
             return None
-        model = found[0]
+        model = next((kind for kind in found if labels & _tags(kind)), found[0])
     return model
+
+
+def _tags(model: type[BaseModel]) -> frozenset[str]:
+    """The values of the key that tells a model from the others of its union."""
+    annotations = [info.annotation for info in model.model_fields.values() if info.is_required()]
+    return frozenset(tag for kind in annotations if get_origin(kind) is Literal for tag in get_args(kind))
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

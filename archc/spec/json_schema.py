@@ -79,6 +79,8 @@ def json_schema(blocks: BlockRegistry) -> JsonSchema:
         definition["properties"]["block"] = {"type": "string", "description": definition.get("description", "")}
         columns |= dict.fromkeys(definition["properties"], True)
     spec = definitions.pop(name_of(Spec))
+    for definition in definitions.values():
+        definition.pop("required", None)  # of a settings group: a child states only what differs
     definitions.pop(name_of(Row))
     definitions |= {
         "interpolation": _INTERPOLATION,
@@ -187,6 +189,10 @@ def _open(schema: JsonSchema) -> JsonSchema:
     for key in ("items", "additionalProperties"):
         if isinstance(opened.get(key), dict):
             opened[key] = _value(opened[key])
+    if "oneOf" in opened:
+        # A child leaves out the key that tells them apart, as it inherits it, and then more than one may fit.
+        del opened["discriminator"]
+        opened["anyOf"] = opened.pop("oneOf")
     if "anyOf" in opened:
         opened["anyOf"] = [_open(option) for option in opened["anyOf"]]
     return opened

@@ -233,6 +233,15 @@ _TABLE = (
         "In a list, an output goes by its reference; to return a value twice, write a mapping of names to references.",
         "outputs: [c3, c3]",
     ),
+    # Detectors
+    _error(
+        "anchor-levels",
+        "anchors, or something else of each level, for more or fewer levels than there are",
+        "A detector's levels are the spec's `outputs`. What is stated for each level needs one value for every output, "
+        "or one that stands for all; and a region proposal network, which has one head for all levels, needs as many "
+        "anchors at a position on each.",
+        "archc report fasterrcnn_resnet50_fpn ~outputs.pool    # and still five lists of `anchors.sizes`",
+    ),
     # Passes and shapes
     _error(
         "no-tail",
@@ -286,36 +295,47 @@ _TABLE = (
         "image-too-large",
         "a picture with more pixels than memory is risked for",
         "Pillow's limit against decompression bombs holds, for the picture as for its resized copy: one that is very "
-        "long and narrow grows as its shorter side does. The picture is skipped, the others are not.",
+        "long and narrow grows as its shorter side does. Where the whole of it goes through the network, as for a "
+        "mask, 32 times the network's own input is the limit. The picture is skipped, the others are not.",
         "archc predict my_network/ one_pixel_wide.png",
     ),
     _error(
         "unsupported-image",
-        "a picture whose numbers have no one meaning as colours",
+        "a picture whose numbers have no one meaning as colours, or that is next to a line",
         "Floating-point numbers, 32-bit integers and CIE LAB colours can be shown in several ways, and the prediction "
-        "depends on it. The picture is skipped, the others are not.",
+        "depends on it; or the picture is so narrow that nothing of it is left once a detector has resized it. The "
+        "picture is skipped, the others are not.",
         "archc predict my_network/ elevation.tif    # in float32",
     ),
     _error(
         "not-a-classifier",
-        "a network that does not tell classes of pictures apart",
-        "It returns several outputs, a feature map, or features rather than classes; or it takes a number of channels "
-        "that pictures do not have.",
+        "a network that tells no classes apart",
+        "What is predicted are classes: of a picture (a vector of scores), of its pixels (an image of scores), or of "
+        "what boxes enclose (a spec with a `detector`). This network returns features, as one does whose `outputs` "
+        "names a stage in its middle; or it takes a number of channels that pictures do not have.",
         "archc predict mnv3_small outputs=[c3,c5] --weights mnv3.pth cat.png",
         2,
+    ),
+    _error(
+        "mask-crop",
+        "a mask of a picture that is cropped",
+        "A mask gives every pixel of a picture its class, so nothing of the picture may be cut off before: "
+        "`input.crop` must be 1.0, and the shorter side is resized to `input.size`.",
+        "archc predict my_segmenter/ cat.png input.crop=0.875",
     ),
     _error(
         "class-names",
         "class names that do not fit the network",
         "The file given by `--classes` has one name a line, in UTF-8, as many as the network has classes and in their "
-        "order.",
+        "order. Of masks and boxes, class 0 is the background, so the first name is its.",
         "archc predict my_network/ cat.png --classes names.txt    # 999 names for 1000 classes",
         2,
     ),
     _error(
         "not-finite",
-        "probabilities that are no numbers",
-        "The network computes nan or inf for this picture, as it does when a weight holds one.",
+        "scores that are no numbers",
+        "The network computes nan or inf for this picture, as it does when a weight holds one. A detector whose "
+        "weights do would find nothing, so it is not run at all.",
         "archc predict mnv3_small --weights diverged.pth cat.png",
     ),
     # Weights
@@ -385,6 +405,15 @@ _TABLE = (
         "The shapes fit, but the library that the weights come from is known to normalise, pad, activate or prepare "
         "pictures otherwise than this spec says, so the outputs will differ from that library's.",
         "archc weights mnv3_large timm.safetensors    # eps 0.001 here, 1e-05 in timm",
+        0,
+    ),
+    Rule(
+        "same-stride",
+        "warning",
+        "two levels of a detector that have one stride",
+        "Their positions are the same, so the second adds boxes and cost, but no resolution. torchvision's MobileNetV3 "
+        "pyramid is built so (pytorch/vision#5838): its last two stages both have stride 32.",
+        "archc report fasterrcnn_mnv3_large_fpn",
         0,
     ),
     Rule(

@@ -16,6 +16,7 @@ from pydantic import (
     model_validator,
 )
 
+from archc.spec.detector import Detector, check_detector
 from archc.spec.diagnostics import Diagnostic, Span
 from archc.spec.row import Row
 from archc.spec.settings import (
@@ -24,6 +25,7 @@ from archc.spec.settings import (
     Init,
     Input,
     Norm,
+    NormKind,
     Rounding,
     Settings,
     Squeeze,
@@ -113,7 +115,7 @@ class Spec(Settings):
 
     act: Activation = "relu"
     """The activation of rows that state none."""
-    norm: Annotated[Norm, BeforeValidator(parse_norm, json_schema_input_type=Literal["batch", "none"] | Norm)] = Norm()
+    norm: Annotated[Norm, BeforeValidator(parse_norm, json_schema_input_type=NormKind | Norm)] = Norm()
     squeeze: Squeeze = Squeeze()
     init: Init = Init()
     padding: Padding = "symmetric"
@@ -134,6 +136,8 @@ class Spec(Settings):
     outputs: References | None = None
     """What the network returns: one reference gives a tensor, a list or a mapping gives a dict; default: the last
     stage's output. What no output needs is pruned."""
+    detector: Detector | None = None
+    """The object detector around the network, whose outputs are its levels; default: none."""
 
     _origin: Origin | None = PrivateAttr(None)
     _warnings: tuple[Diagnostic, ...] = PrivateAttr(())
@@ -148,6 +152,18 @@ class Spec(Settings):
                 ("output_stride",),
             )
         return self
+
+    @model_validator(mode="after")
+    def _detector_fits(self) -> Spec:
+        if self.detector is not None:
+            check_detector(self.detector, self.output_names, self.num_classes)
+        return self
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names that the outputs go by; a single tensor's is its reference."""
+        outputs = next(reversed(self.stages), "") if self.outputs is None else self.outputs
+        return (outputs,) if isinstance(outputs, str) else tuple(outputs)
 
     def override(self, changes: Mapping[str, object] | None = None, /, **keys: object) -> Spec:
         """A new spec with these values changed: `spec.override({"stages.c4.0.out": 48}, width_mult=0.5)`.

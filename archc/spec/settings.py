@@ -21,7 +21,6 @@ from pydantic import (
 from archc.spec.diagnostics import did_you_mean, one_of
 from archc.spec.values import (
     Activation,
-    Epsilon,
     Expected,
     FrozenDict,
     Many,
@@ -125,15 +124,30 @@ class Input(Settings):
         return self
 
 
+NormKind = Literal["batch", "frozen_batch", "none"]
+
+
 class Norm(Settings):
     """Normalisation after convolutions.
 
-    `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it).
+    `frozen_batch` is batch normalisation by fixed numbers, as detectors use it whose batches are too small for
+    statistics: it trains nothing. `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it).
     """
 
-    kind: Literal["batch", "none"] = "batch"
-    eps: Epsilon = 1e-5
+    kind: NormKind = "batch"
+    eps: Annotated[float, Field(ge=0, le=1, description="0 for `frozen_batch` only")] = 1e-5
     momentum: Annotated[float, Field(gt=0, le=1)] = 0.1
+
+    @model_validator(mode="after")
+    def _no_division_by_zero(self) -> Norm:
+        # In a row, `kind` may be the spec's, which is not known here; a row that says 0 has to say for what.
+        if self.eps == 0 and self.kind != "frozen_batch":
+            reject(
+                "`eps` must be greater than 0, not `0`: a channel may have no variance",
+                "only `kind: frozen_batch`, stated beside it, takes 0",
+                at=("eps",),
+            )
+        return self
 
 
 class Squeeze(Settings):

@@ -38,12 +38,17 @@ def build(
     Weights are drawn on the CPU and then moved, so that a seed gives the same ones for every device.
     """
     meta = device is not None and torch.device(device).type == "meta"
-    module = _Assembler(graph, {"device": "meta" if meta else "cpu", "dtype": dtype}).root()
+    module = assemble(graph, device="meta" if meta else "cpu", dtype=dtype)
     setattr(module, GRAPH, graph)
     if meta:
         return module
     initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
     return module if device is None else module.to(device)
+
+
+def assemble(graph: Graph, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
+    """The module of a graph before its weights are set."""
+    return _Assembler(graph, {"device": device, "dtype": dtype}).root()
 
 
 def class_name(name: str) -> str:

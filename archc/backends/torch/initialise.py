@@ -27,11 +27,11 @@ def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | Non
             target = layers[module_path(node.name)]
             if isinstance(target, nn.Conv2d | nn.Linear):
                 _weights(target, policy, generator)
-            elif isinstance(target, nn.BatchNorm2d):
-                assert isinstance(node.op, ops.BatchNorm)
-                target.reset_running_stats()
-                nn.init.constant_(target.weight, node.op.scale_init)
-                nn.init.zeros_(target.bias)
+            elif isinstance(node.op, ops.BatchNorm):
+                # Frozen ones are no `nn.BatchNorm2d`, and all they hold are buffers.
+                for name, value in target.state_dict().items():
+                    start = {"weight": node.op.scale_init, "running_var": 1.0}
+                    nn.init.constant_(value, start.get(name, 0))
             elif isinstance(target, nn.LayerNorm):
                 target.reset_parameters()
 

@@ -16,6 +16,7 @@ from archc.backends.torch.modules import (
     SameConv2d,
     SamePool2d,
     Unfold,
+    frozen_batch_norm,
 )
 from archc.ir import ops
 from archc.ir.ops import Shape
@@ -77,6 +78,13 @@ def _conv(op: ops.Conv, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
     )
 
 
+def _batch_norm(op: ops.BatchNorm, channels: int, factory: Factory) -> nn.Module:
+    if not op.frozen:
+        return _uninitialised(nn.BatchNorm2d, channels, eps=op.eps, momentum=op.momentum, **factory)
+    frozen: nn.Module = frozen_batch_norm()(channels, eps=op.eps).to(**factory)  # its constructor knows no device
+    return frozen
+
+
 def _pool(op: ops.Pool, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
     if op.padding == "same":
         return SamePool2d(op.function, op.kernel, op.stride, op.count_padding)
@@ -115,9 +123,7 @@ def activations() -> set[str]:
 _LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]] = {
     ops.Conv: _conv,
     ops.Linear: lambda op, x, new: _uninitialised(nn.Linear, x[0].channels, op.out, bias=op.bias, **new),
-    ops.BatchNorm: lambda op, x, new: _uninitialised(
-        nn.BatchNorm2d, x[0].channels, eps=op.eps, momentum=op.momentum, **new
-    ),
+    ops.BatchNorm: lambda op, x, new: _batch_norm(op, x[0].channels, new),
     ops.LayerNorm: lambda op, x, new: nn.LayerNorm(x[0].channels, eps=op.eps, **new),
     ops.Activation: lambda op, x, new: _ACTIVATIONS[op.function](),
     ops.Pool: _pool,

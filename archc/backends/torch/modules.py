@@ -6,6 +6,7 @@ Images are [batch, channels, height, width]; tokens are [batch·positions, lengt
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
@@ -49,6 +50,24 @@ class SamePool2d(nn.Module):
         if self.count_padding:
             return mean
         return mean / F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), self.kernel, self.stride)
+
+
+@cache
+def frozen_batch_norm() -> type[nn.Module]:
+    """The frozen batch normalisation of torchvision, imported when a network has one.
+
+    Its class rather than one like it: code that looks for frozen norms, torchvision's own included, looks for it.
+
+    Raises:
+        ModuleNotFoundError: torchvision is not installed; the message says what to install.
+    """
+    try:
+        from torchvision.ops import FrozenBatchNorm2d
+    except ModuleNotFoundError as error:
+        needed = "frozen batch normalisation is torchvision's: pip install 'archc[detection]'"
+        raise ModuleNotFoundError(needed, name=error.name) from None
+    frozen: type[nn.Module] = FrozenBatchNorm2d
+    return frozen
 
 
 class DropPath(nn.Module):
