@@ -38,14 +38,14 @@ def build(request: Request, output: Path | None, seed: int, force: bool, counter
     """Build the PyTorch module, print the report, and check one against the other."""
     import archc
     from archc.cli.counting import count, require
-    from archc.cli.loading import load
+    from archc.cli.loading import load, lowered
     from archc.cli.output import out
     from archc.reporting.report import print_report
 
     if output is not None and not force:
         arguments.refuse_existing(output / name for name in FILES)
     spec = load(request.spec, request.overrides)
-    report = archc.report(spec)
+    report = archc.report(lowered(spec))
     require("torch", "torch")
     model = _build(report, seed)
     console = out()

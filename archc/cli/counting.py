@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -40,9 +40,9 @@ def meta_flops(report: Report) -> Mapping[str, int]:
     """What torch's FlopCounterMode counts, by operator, on a module built on the meta device."""
     torch = require("torch", "torch")
     flop_counter = importlib.import_module("torch.utils.flop_counter")
-    model, image = _module_and_image(torch, report, "meta")
     with flop_counter.FlopCounterMode(display=False) as mode, torch.no_grad():
-        model(image)
+        for module, value in _runs(torch, report, "meta"):
+            module(value)
     by_operator: Mapping[Any, int] = mode.get_flop_counts()["Global"]
     return {str(operator).partition(".")[2]: flops for operator, flops in by_operator.items()}
 
@@ -57,12 +57,14 @@ def _fvcore(report: Report) -> Comparison:
     from archc.reporting.comparison import with_fvcore
 
     torch, fvcore = require("torch", "torch"), require("fvcore.nn", "fvcore")
-    model, image = _module_and_image(torch, report, "cpu")  # fvcore's tracer cannot do without numbers
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # the tracer's remarks on shapes in Python, which are constants here
-        analysis = fvcore.FlopCountAnalysis(model, image)
-        analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
-        counted = {name: int(number) for name, number in analysis.by_operator().items()}
+    counted: dict[str, int] = {}
+    for module, value in _runs(torch, report, "cpu"):  # fvcore's tracer cannot do without numbers
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # the tracer's remarks on shapes in Python, which are constants here
+            analysis = fvcore.FlopCountAnalysis(module, value)
+            analysis.unsupported_ops_warnings(False).uncalled_modules_warnings(False).tracer_warnings("none")
+            for name, number in analysis.by_operator().items():
+                counted[name] = counted.get(name, 0) + int(number)
     return with_fvcore(report, counted, _version("fvcore", "fvcore"))
 
 
@@ -71,7 +73,15 @@ def _version(module: str, extra: str) -> str:
     return str(require(module, extra).__version__).partition("+")[0]
 
 
-def _module_and_image(torch: Any, report: Report, device: str) -> tuple[Callable[..., Any], Any]:
+def _runs(torch: Any, report: Report, device: str) -> Iterator[tuple[Callable[..., Any], Any]]:
+    """Every compiled module with what it runs on: the network on an image; a detector's heads, too, on their own.
+
+    What a detector does between them, with boxes, depends on the picture and has no multiply-accumulates.
+    """
     import archc
 
-    return archc.build(report.graph, device=device).eval(), torch.zeros(1, *report.input, device=device)
+    graph = report.graph
+    model = archc.build(graph, device=device).eval()
+    yield model.get_submodule(graph.trunk), torch.zeros(1, *report.input, device=device)
+    for call in graph.calls:
+        yield model.get_submodule(call.name), torch.zeros(call.times, *call.graph.input.shape, device=device)

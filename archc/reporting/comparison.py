@@ -112,13 +112,14 @@ def with_fvcore(report: Report, counted: Mapping[str, int], version: str) -> Com
     """
     ours: dict[str, int] = {}
     elements: dict[str, int] = {}
-    shapes = report.graph.shapes()
-    for node, cost in report.graph.priced():
-        kind = _ALSO.get(node.op.kind, node.op.kind)
-        ours[kind] = ours.get(kind, 0) + cost.macs
-        if kind in _FVCORE:
-            inputs = [shapes[name] for name in node.inputs]
-            elements[kind] = elements.get(kind, 0) + _FVCORE[kind].elements(node, inputs)
+    for graph, times in [(report.graph, 1), *((call.graph, call.times) for call in report.graph.calls)]:
+        shapes = graph.shapes()
+        for node, cost in graph.priced():
+            kind = _ALSO.get(node.op.kind, node.op.kind)
+            ours[kind] = ours.get(kind, 0) + times * cost.macs
+            if kind in _FVCORE:
+                inputs = [shapes[name] for name in node.inputs]
+                elements[kind] = elements.get(kind, 0) + times * _FVCORE[kind].elements(node, inputs)
     lines = []
     for kind, habit in _FVCORE.items():
         other = sum(counted.get(name, 0) for name in habit.names)

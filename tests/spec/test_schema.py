@@ -122,7 +122,7 @@ CASES: list[tuple[str, str, str, str]] = [
     (at_top("input: [3, 224, 224]"), "[3, 224, 224]", "`input` must be a mapping, not a list of 3", ""),
     (at_top("input: {sise: 224}"), "sise", "`sise` is not a key of `input`", "did you mean `size`?"),
     (at_top("input: {interpolation: cubic}"), "cubic", "`interpolation` cannot be `cubic`", "did you mean `bicubic`?"),
-    (at_top("norm: {kind: layer}"), "layer", "`kind` cannot be `layer`", "one of: `batch`, `none`"),
+    (at_top("norm: {kind: layer}"), "layer", "`kind` cannot be `layer`", "one of: `batch`, `frozen_batch`, `none`"),
     (at_top("norm: {eps: 0}"), "0", "`eps` must be greater than 0, not `0`", ""),
     (at_top("norm: {eps: 1e-3x}"), "1e-3x", "`eps` must be a number, not `1e-3x`", ""),
     (at_top("norm: 3"), "3", "`norm` must be a mapping, not `3`", "its keys are `kind`"),
