@@ -122,8 +122,12 @@ class _Settings:
 _NOT_SEEN = {"name", "input", "stages", "outputs", "tail", "table", "drop_path", "detector"}
 
 
-class _UnknownPartError(ValueError):
-    """A reference to a part that the row does not have."""
+class _UnknownPartsError(ValueError):
+    """References to parts that the row does not have; a hint for each."""
+
+    def __init__(self, hints: Mapping[str, str]) -> None:
+        super().__init__()
+        self.hints = hints
 
 
 @lru_cache(maxsize=16_384)
@@ -135,14 +139,16 @@ def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, pa
     net = Net(settings.spec)
     stubs = [net.stub(shape) for shape in shapes]
     fragment = verify_fragment(net.finish(row.lower(net, *stubs)))
+    known = list(dict.fromkeys(node.name.split(".")[0] for node in fragment.nodes if node.name))
+    missing = [part for part in sorted(parts) if part and fragment.last_under(part) is None]
+    if missing:
+        raise _UnknownPartsError({part: did_you_mean(part, known) or one_of(known) for part in missing})
     return fragment.pruned([_part(fragment, part) for part in parts])
 
 
 def _part(fragment: Fragment, part: str) -> Node:
     node = fragment.last_under(part) if part else fragment.result
-    if node is None:
-        known = sorted({node.name.split(".")[0] for node in fragment.nodes if node.name})
-        raise _UnknownPartError(did_you_mean(part, known) or one_of(known))
+    assert node is not None, part
     return node
 
 
@@ -202,10 +208,11 @@ class _Lowering:
             message = f"row `{name}` ({row.block}): {error}"
             note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"
             self.problems.append(Diagnostic("shape", message, self._span(row), notes=(note,)))
-        except _UnknownPartError as error:
-            unknown = sorted(part for part in parts if part)
-            message = f"row `{name}` has no part `{'` or `'.join(unknown)}`"
-            self.problems.append(Diagnostic("unknown-reference", message, self._span(row), str(error)))
+        except _UnknownPartsError as error:
+            for part, hint in error.hints.items():
+                for path in wiring.uses(self.spec, Tap(stage, index, part)):
+                    message = f"row `{name}` has no part `{part}`"
+                    self.problems.append(Diagnostic("unknown-reference", message, self.spec.span(*path), hint))
 
     def _value(self, tap: Tap) -> Value | None:
         if tap == INPUT:
@@ -213,7 +220,7 @@ class _Lowering:
         region = self.regions.get((tap.stage, tap.row))
         if region is None:
             return None
-        node = _part(region.fragment, tap.part) if tap.part else region.fragment.result
+        node = _part(region.fragment, tap.part)
         if node in region.fragment.stubs:  # a row that passes its input on
             return Value(region.inputs[region.fragment.stubs.index(node)], node.shape)
         return Value(region.full(node.name), node.shape)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from archc.spec.diagnostics import SpecError, did_you_mean, fail
@@ -113,6 +114,19 @@ def outputs(spec: Spec) -> dict[str, Tap]:
         twice = next(name for name in names if names.count(name) > 1)
         raise fail("duplicate-output", f"`outputs` names `{twice}` twice", spec.span("outputs"))
     return dict(zip(names, taps, strict=True))
+
+
+def uses(spec: Spec, wanted: Tap) -> Iterator[Path]:
+    """Where every reference to this place is written."""
+    written: list[tuple[Path, object]] = [(("outputs",), spec.outputs)]
+    for _, _, row in spec.rows():
+        written += [
+            (("stages", *row.at, name.rstrip("_")), getattr(row, name)) for name in ("from_", *row.reference_fields())
+        ]
+    for path, references in written:
+        for below, reference in names_in(references):
+            if tap(spec, reference, path) == wanted:
+                yield (*path, *below)
 
 
 def _collect(

@@ -161,3 +161,22 @@ def test_parts_of_a_row() -> None:
     assert {key: shapes[name].channels for key, name in graph.outputs.items()} == {"mid": 48, "out": 16}
     only_mid = archc.lower(archc.load(spec("c1.0.expand", c1=[row])))
     assert all(node.name.startswith(("input", "c1.0.expand")) for node in only_mid.nodes)
+
+
+def test_parts_that_a_row_does_not_have_are_found_where_they_are_asked_for(folder: Folder) -> None:
+    text = """name: net
+stages:
+  c1:
+    - {block: inverted_residual, expand: 48, out: 16}
+  c2:
+    - {block: conv, out: 8, from: c1.0.exapnd}
+outputs: {good: c1.0.expand, bad: c1.0.squeeze, end: c2}
+"""
+    file = folder.write("net.yaml", text)
+    with pytest.raises(archc.SpecError) as caught:
+        archc.lower(archc.load(file))
+    found = [(d.message, d.span.line, d.span.column, d.label) for d in caught.value.diagnostics if d.span]
+    assert found == [
+        ("row `c1.0` has no part `exapnd`", 6, 35, "did you mean `expand`?"),
+        ("row `c1.0` has no part `squeeze`", 7, 36, "one of: `expand`, `depthwise`, `project`"),
+    ]
