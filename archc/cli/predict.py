@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -12,9 +12,15 @@ import click
 from archc.cli import arguments
 
 if TYPE_CHECKING:
-    from archc.tasks.classify import Classified, Classifier
+    from archc.cli.progress import Progress
+    from archc.ir.graph import Graph
+    from archc.spec.settings import Input
+    from archc.tasks.runner import Result, Runner, Skipped
+    from archc.tasks.task import Kind, Task
 
 NO_NAMES = "none"
+CLASSES = 5
+BATCH = 32
 
 
 class Question(NamedTuple):
@@ -25,12 +31,18 @@ class Question(NamedTuple):
     overrides: tuple[str, ...]
 
 
-class Form(NamedTuple):
-    """How predictions are shown."""
+class Options(NamedTuple):
+    """What was asked for beside the network and its pictures; None where nothing was."""
 
+    weights: Path | None
     top: int | None
+    threshold: float | None
+    classes: str | None
+    output: Path | None
+    force: bool
+    batch_size: int | None
+    device: str
     as_json: bool
-    batch_size: int
 
 
 def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -> Question:
@@ -47,71 +59,125 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
     return Question(named[0], named[1:], overrides)
 
 
-@click.command(short_help="Classify pictures with a trained network.")
+@click.command(short_help="Predict with a trained network: classes, masks or boxes.")
 @click.argument("question", nargs=-1, callback=_parse, metavar="NETWORK IMAGE... [KEY=VALUE]...")
 @click.option(
     "--weights", type=click.Path(path_type=Path), help="The checkpoint: of archc, or of a library that it knows."
 )
 @click.option(
-    "--top", type=click.IntRange(min=1), help="Classes per picture.  [default: 5; of many pictures, 1 on its line]"
+    "-o",
+    "--output",
+    type=click.Path(path_type=Path),
+    help="Draw the mask or the boxes over the picture into this file; of several pictures, into this directory.",
+)
+@arguments.force
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    help=f"Classes per picture, or boxes.  [default: {CLASSES} classes; of many pictures, 1 on its line; all boxes]",
+)
+@click.option(
+    "--threshold", type=click.FloatRange(0, 1), help="Leave out boxes that score less than this.  [default: 0.5]"
 )
 @click.option(
     "--classes",
     metavar="FILE",
-    help=f"Class names, one a line; `{NO_NAMES}` for numbers.  [default: ImageNet's for 1000 classes]",
+    help=f"Class names, one a line; `{NO_NAMES}` for numbers.  "
+    "[default: ImageNet's for 1000 classes, VOC's for masks of 21, COCO's for boxes of 91]",
 )
-@click.option("--batch-size", type=click.IntRange(min=1), default=32, show_default=True, help="Pictures at a time.")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(min=1),
+    help=f"Pictures at a time, if their sizes are the same.  [default: {BATCH} to classify, else 1]",
+)
 @click.option(
     "--device", default="cpu", show_default=True, help="Where to compute, in torch's words: cuda, cuda:1, mps."
 )
 @arguments.as_json
-def predict(
-    question: Question,
-    *,
-    weights: Path | None,
-    top: int | None,
-    classes: str | None,
-    batch_size: int,
-    device: str,
-    as_json: bool,
-) -> int:
-    """Classify pictures, prepared as the spec's `input` says.
+def predict(question: Question, **options: Any) -> int:
+    """Tell what is in pictures, prepared as the spec's `input` says.
+
+    What a network does follows from its spec: a vector of scores classifies a picture, an image of scores each of its
+    pixels, and a `detector` puts boxes around objects. Of several outputs, `out` is shown, else the first.
 
     NETWORK is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote,
     which needs nothing else. IMAGE is a file, a directory (the pictures directly inside), or a glob in quotes.
     A picture that cannot be read is skipped and reported; the exit code is then 1.
     """
-    from archc.tasks.sources import pictures
-
-    images = pictures(question.images)
-    classifier = _classifier(question, weights, classes, device)
-    return _show(classifier, images, Form(top, as_json, batch_size))
-
-
-def _classifier(question: Question, weights: Path | None, classes: str | None, device: str) -> Classifier:
     import archc
-    from archc.cli.counting import require
+    from archc.cli.drawings import places
     from archc.cli.network import find
-    from archc.cli.output import show_diagnostics
+    from archc.tasks.sources import pictures
+    from archc.tasks.task import task_of
 
-    spec, checkpoint = find(question.network, question.overrides, weights)
-    graph = archc.lower(spec)
+    asked = Options(**options)
+    if asked.force and asked.output is None:
+        raise click.UsageError("`--force` overwrites what `-o` names, and there is no `-o`.")
+    images = pictures(question.images)
+    spec, checkpoint = find(question.network, question.overrides, asked.weights)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", archc.SpecWarning)  # advice for who writes a spec, not for who uses a network
+        graph = archc.lower(spec)
+    task = task_of(spec, graph)
+    _check(asked, task.kind, spec.name)
+    drawings = {} if asked.output is None else places(asked.output, images, asked.force)
+    if asked.batch_size is None:
+        asked = asked._replace(batch_size=BATCH if task.kind == "classes" else 1)
+    return _show(task.kind, _runner(graph, spec.input, task, checkpoint, asked), images, asked, drawings)
+
+
+_DOES = {"classes": "classifies pictures", "mask": "gives each pixel its class", "boxes": "puts boxes around objects"}
+_FITS: Mapping[str, tuple[tuple[str, ...], str]] = {
+    "top": (("classes", "boxes"), "`--top` limits the classes of a picture, or the boxes in it"),
+    "threshold": (("boxes",), "`--threshold` leaves out boxes"),
+    "output": (("mask", "boxes"), "`-o` draws masks or boxes"),
+}
+
+
+def _check(asked: Options, kind: Kind, name: str) -> None:
+    """Refuse an option that this task has no use for, rather than pass over it."""
+    for option, (kinds, use) in _FITS.items():
+        if kind not in kinds and getattr(asked, option) is not None:
+            raise click.UsageError(f"{use}, but `{name}` {_DOES[kind]}.")
+
+
+def _runner(graph: Graph, contract: Input, task: Task, checkpoint: Path, asked: Options) -> Runner[Any]:
+    """The task with its network, weights and all."""
+    from archc.cli.counting import require
+
     torch = require("torch", "predict")
     require("torchvision", "predict")
     from archc.tasks.class_names import names_for, read_names
-    from archc.tasks.classify import Classifier, class_count
+    from archc.tasks.classify import Classifier
+    from archc.tasks.detect import THRESHOLD, Detector
+    from archc.tasks.scores import TorchBoxes, TorchScores
+    from archc.tasks.segment import Segmenter
 
-    count = class_count(spec, graph)
-    names = names_for(count) if classes is None else None
-    if classes not in (None, NO_NAMES):
-        names = read_names(Path(classes), count)
-    target = _device(torch, device)
+    if asked.classes is None:
+        names = names_for(task.kind, task.classes)
+    else:
+        names = None if asked.classes == NO_NAMES else read_names(Path(asked.classes), task.classes)
+    device = _device(torch, asked.device)
+    network = _trained(graph, checkpoint)
+    if task.kind == "boxes":
+        threshold = THRESHOLD if asked.threshold is None else asked.threshold
+        return Detector(TorchBoxes(network, device), contract, names, threshold, asked.top)
+    scores = TorchScores(network, device, task.output)
+    if task.kind == "mask":
+        return Segmenter(scores, contract, names)
+    return Classifier(scores, contract, names, asked.top or CLASSES)
+
+
+def _trained(graph: Graph, checkpoint: Path) -> Any:
+    import archc
+    from archc.cli.output import show_diagnostics
+
     model = archc.build(graph, device="meta")  # nothing is drawn that the checkpoint would overwrite
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", archc.SpecWarning)
         loaded = archc.load_weights(model, checkpoint)
     show_diagnostics(loaded.warnings)
-    return Classifier(model, spec.input, names, target)
+    return model
 
 
 def _device(torch: Any, name: str) -> Any:
@@ -124,47 +190,66 @@ def _device(torch: Any, name: str) -> Any:
     return device
 
 
-def _show(classifier: Classifier, images: Sequence[Path], form: Form) -> int:
+def _show(
+    kind: Kind, runner: Runner[Any], images: Sequence[Path], asked: Options, drawings: Mapping[Path, Path]
+) -> int:
     from archc.cli.output import err, out, print_json, show_diagnostics
     from archc.cli.progress import Progress
-    from archc.reporting.predictions import name_width, print_line, print_ranking
+    from archc.reporting.predictions import printer
+    from archc.tasks.runner import Skipped
 
-    console, width = out(), name_width(images)
-    brief = len(images) > 1 and form.top is None
+    console = out()
+    show = printer(console, kind, images, brief=len(images) > 1 and asked.top is None)
     found: list[dict[str, Any]] = []
-    shown = skipped = 0
+    written: list[Path] = []
+    skipped = 0
     with warnings.catch_warnings(), Progress("predicting", len(images)) as progress:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what makes one unusable is an error
-        for batch in _batches(classifier, images, form, progress):
+        for batch in _batches(runner, images, asked.batch_size or 1, progress):
             with progress.aside():
-                for classified in batch:
-                    if classified.error:
-                        show_diagnostics([classified.error.diagnostic])
+                for result in batch:
+                    entry = result.to_dict()
+                    if isinstance(result, Skipped):
+                        show_diagnostics([result.error.diagnostic])
                         skipped += 1
-                    if form.as_json:
-                        found.append(classified.to_dict())
-                    elif classified.error is None and brief:
-                        print_line(console, classified, width)
-                    elif classified.error is None:
-                        if shown:
-                            console.print()
-                        print_ranking(console, classified)
-                        shown += 1
-    if form.as_json:
+                    else:
+                        if place := drawings.get(result.image):
+                            _draw(result, place)
+                            written.append(place)
+                            entry["drawn"] = str(place)
+                        if not asked.as_json:
+                            show(result)
+                    if asked.as_json:
+                        found.append(entry)
+    if asked.as_json:
         print_json(found)
+    elif written:
+        what = written[0] if len(written) == 1 else f"{len(written):,} pictures into {written[0].parent}"
+        console.print(f"\nwrote {what}")
     if skipped and len(images) > 1:
         err().print(f"skipped {skipped:,} of {len(images):,} pictures")
     return 1 if skipped else 0
 
 
-def _batches(classifier: Classifier, images: Sequence[Path], form: Form, progress: Any) -> Iterator[list[Classified]]:
-    """Batches as they are done, so that the bar gives way to the text once for each."""
-    batch: list[Classified] = []
-    top = 5 if form.top is None else form.top
-    for classified in classifier.classify(images, top, form.batch_size):
-        batch.append(classified)
+def _draw(result: Any, place: Path) -> None:
+    from archc.cli.drawings import save
+    from archc.tasks.draw import draw
+
+    save(draw(result), place)
+
+
+def _batches(
+    runner: Runner[Result], images: Sequence[Path], size: int, progress: Progress
+) -> Iterator[list[Result | Skipped]]:
+    """Results as they are done, so many at a time that the bar gives way to the text once for each batch."""
+    from archc.tasks.runner import predict
+
+    batch: list[Result | Skipped] = []
+    for result in predict(runner, images, size):
+        batch.append(result)
         progress.advance()
-        if len(batch) == form.batch_size:
+        if len(batch) == size:
             yield batch
             batch = []
-    yield batch
+    if batch:
+        yield batch

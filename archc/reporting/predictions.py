@@ -1,9 +1,9 @@
-"""Predictions as text: a ranking per picture, or one line for each of many."""
+"""Predictions as text: a block for each picture, or of many that are classified, one line for each."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -16,34 +16,80 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from archc.tasks.classify import Classified, Prediction
+    from archc.tasks.detect import Detected, Detection
+    from archc.tasks.segment import Region, Segmented
+    from archc.tasks.task import Kind
+
+    Found = Prediction | Region | Detection
 
 
-def name_width(images: Iterable[Path]) -> int:
-    """How wide the column of the pictures' names is."""
-    return max((cell_len(visible(str(image))) for image in images), default=0)
+def printer(console: Console, kind: Kind, images: Iterable[Path], *, brief: bool = False) -> Callable[[Any], None]:
+    """What prints a task's results, one after another. With `brief`, a classified picture has one line.
+
+    `images` are all pictures that there will be, for the width of their column.
+    """
+    if kind == "classes" and brief:
+        width = max((cell_len(visible(str(image))) for image in images), default=0)
+        return lambda classified: _print_line(console, classified, width)
+    blocks: dict[Kind, Callable[[Console, Any], None]]
+    blocks = {"classes": _print_ranking, "mask": _print_mask, "boxes": _print_boxes}
+    shown = 0
+
+    def show(result: Any) -> None:
+        nonlocal shown
+        if shown:
+            console.print()
+        shown += 1
+        blocks[kind](console, result)
+
+    return show
 
 
-def print_line(console: Console, classified: Classified, width: int) -> None:
+def _print_line(console: Console, classified: Classified, width: int) -> None:
     """The picture and its most probable class."""
     best = classified.predictions[0]
     name = visible(str(classified.image))
     padding = " " * (width - cell_len(name))
-    console.print(line((name, "bold"), f"{padding}  {_probability(best)}  ", _label(best)))
+    console.print(line((name, "bold"), f"{padding}  {best.probability:.3f}  ", _label(best)))
 
 
-def print_ranking(console: Console, classified: Classified) -> None:
-    """The picture, and below it its most probable classes; the number of a class that has a name stands at the end."""
+def _print_ranking(console: Console, classified: Classified) -> None:
+    """The picture, and below it its most probable classes."""
     console.print(Text(visible(str(classified.image)), style="bold"))
-    width = max(cell_len(_label(prediction)) for prediction in classified.predictions)
-    for prediction in classified.predictions:
-        label = _label(prediction)
-        number = f"{' ' * (width - cell_len(label))}  {prediction.index}" if prediction.name else ""
-        console.print(line(f"  {_probability(prediction)}  ", label, (number, "dim")))
+    _print_rows(console, classified.predictions, [f"{found.probability:.3f}" for found in classified.predictions])
 
 
-def _probability(prediction: Prediction) -> str:
-    return f"{prediction.probability:.3f}"
+def _print_mask(console: Console, segmented: Segmented) -> None:
+    """The picture, and below it the share of its pixels that each class covers."""
+    _print_picture(console, segmented)
+    _print_rows(console, segmented.classes, [f"{region.share:6.1%}" for region in segmented.classes])
 
 
-def _label(prediction: Prediction) -> str:
-    return visible(prediction.name) if prediction.name else str(prediction.index)
+def _print_boxes(console: Console, detected: Detected) -> None:
+    """The picture, and below it each object's score, class and corners: x1, y1, x2, y2 in pixels."""
+    _print_picture(console, detected)
+    corners = [[f"{side:.0f}" for side in detection.box] for detection in detected.detections]
+    width = max((len(side) for box in corners for side in box), default=0)
+    boxes = ["  " + " ".join(f"{side:>{width}}" for side in box) for box in corners]
+    _print_rows(console, detected.detections, [f"{found.score:.3f}" for found in detected.detections], boxes)
+    if not boxes:
+        console.print(Text("  no box scores enough to be shown", style="dim"))
+
+
+def _print_picture(console: Console, result: Segmented | Detected) -> None:
+    width, height = result.picture.size
+    console.print(line((visible(str(result.image)), "bold"), (f"  {width}×{height}", "dim")))
+
+
+def _print_rows(console: Console, found: Sequence[Found], numbers: Sequence[str], rest: Sequence[str] = ()) -> None:
+    """A line for each class: how much, its name, what else there is; its number at the end, where it has a name."""
+    width = max((cell_len(_label(one)) for one in found), default=0)
+    for one, number, more in zip(found, numbers, rest or [""] * len(found), strict=True):
+        label = _label(one)
+        padding = " " * (width - cell_len(label)) if more or one.name else ""
+        index = f"  {one.index}" if one.name else ""
+        console.print(line(f"  {number}  ", label, f"{padding}{more}", (index, "dim")))
+
+
+def _label(found: Found) -> str:
+    return visible(found.name) if found.name else str(found.index)

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 from archc.spec.diagnostics import Diagnostic, Source, Span
 from archc.tasks.errors import TaskError
+from archc.tasks.task import Kind
 
-IMAGENET = 1000
 
+def names_for(kind: Kind, classes: int) -> tuple[str, ...] | None:
+    """The names of the dataset that has so many classes for this task; None where it is none of the three.
 
-def names_for(classes: int) -> tuple[str, ...] | None:
-    """ImageNet's names for a network of 1000 classes, None for any other: its classes have numbers only."""
-    if classes != IMAGENET:
-        return None
-    # One list, the one that torchvision's checkpoints were published with, rather than a copy of it here.
-    from torchvision.models import MobileNet_V3_Large_Weights
+    They are ImageNet's 1000 for classification, Pascal VOC's 21 for masks and COCO's 91 for boxes; the last two count
+    the background, as number 0.
+    """
+    # The lists that torchvision's checkpoints were published with, rather than copies of them here.
+    from torchvision import models
 
-    names: Sequence[str] = MobileNet_V3_Large_Weights.IMAGENET1K_V1.meta["categories"]
-    return tuple(names)
+    published = {
+        ("classes", 1000): models.MobileNet_V3_Large_Weights.IMAGENET1K_V1,
+        ("mask", 21): models.segmentation.LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1,
+        ("boxes", 91): models.detection.FasterRCNN_MobileNet_V3_Large_FPN_Weights.COCO_V1,
+    }
+    weights = published.get((kind, classes))
+    return None if weights is None else tuple(weights.meta["categories"])
 
 
 def read_names(path: Path, classes: int) -> tuple[str, ...]:

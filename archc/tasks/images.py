@@ -1,7 +1,8 @@
 """From a picture file to a network's input, by the spec's input contract.
 
 Every step is Pillow's or torchvision's own, so that the result is theirs to the last bit: torchvision's
-`ImageClassification` preset and timm's evaluation transform are the reference.
+`ImageClassification`, `SemanticSegmentation` and `ObjectDetection` presets and timm's evaluation transform are the
+reference.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from archc.tasks.errors import ImageError, TaskError
 FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """What is opened, in Pillow's words. Pillow knows more: formats that run other programs (EPS), and formats that any
 bytes may pass for (TGA)."""
+
+LARGEST: Final = 32
+"""A picture that goes through the network whole may be so many times as large as the network's own input."""
 
 _MODES = {3: "RGB", 1: "L"}
 _MEANINGLESS = {"F": "holds floating-point numbers", "LAB": "is in CIE LAB colours"}
@@ -70,19 +74,18 @@ class Preparation:
     """What an input contract makes of pictures.
 
     A picture is resized until it just covers the size before the crop, which is `size / crop` rounded down, its
-    proportions kept; then the centre is cropped. For a square `size` that is the familiar "shorter side to
-    `size / crop`", computed as torchvision does. For another, the picture has to cover a rectangle, so its shorter
-    side need not be what decides: timm's evaluation transform does the same.
+    proportions kept; then the centre is cropped, or with `whole`, nothing is. For a square `size` that is the familiar
+    "shorter side to `size / crop`", computed as torchvision does. For another, the picture has to cover a rectangle, so
+    its shorter side need not be what decides: timm's evaluation transform does the same.
 
     Raises:
         TaskError: pictures have one channel or three, and the network takes another number.
     """
 
-    def __init__(self, contract: Input) -> None:
-        if contract.channels not in _MODES:
-            message = f"the network takes {contract.channels} channels, but pictures have 3, or 1 in grey"
-            raise TaskError(Diagnostic("not-a-classifier", message))
+    def __init__(self, contract: Input, *, whole: bool = False) -> None:
+        check_channels(contract)
         self.contract = contract
+        self.whole = whole
         self.crop = list(contract.size)
         self.before_crop = [math.floor(side / contract.crop + _TOLERANCE) for side in contract.size]
         self._interpolation = InterpolationMode(contract.interpolation)
@@ -92,30 +95,58 @@ class Preparation:
         """Read and prepare one picture: channels × height × width.
 
         Raises:
-            ImageError: as `read`, or the picture is so narrow that resizing it would take too much memory.
+            ImageError: as `read`.
+        """
+        return self.prepare(self.read(path))
+
+    def read(self, path: Path) -> Image.Image:
+        """Read a picture that can be prepared.
+
+        Raises:
+            ImageError: as the function `read`, or the picture is so narrow that resizing it would take too much memory.
         """
         image = read(path, self.contract.channels)
         height, width = self._resized(image)
-        if _limit() and height * width > _limit():
+        limit = _limit()
+        if self.whole:  # all of it goes through the network, whose activations are far larger than a picture
+            most = LARGEST * self.before_crop[0] * self.before_crop[1]
+            limit = min(limit, most) if limit else most
+        if limit and height * width > limit:
             shape = f"is {image.width}×{image.height}: resized to cover the network's input"
             raise _error("image-too-large", path, f"{shape}, it would be {width}×{height}")
-        return self.prepare(image)
+        return image
 
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Prepare a picture that is already in RGB, or in grey for a network of one channel."""
         high, wide = self.before_crop
         size = [high] if high == wide else self._resized(image)
         image = tf.resize(image, size, interpolation=self._interpolation, antialias=True)
-        pixels = tf.convert_image_dtype(tf.pil_to_tensor(tf.center_crop(image, self.crop)), torch.float)
-        if self.contract.channel_order == "bgr":
-            pixels = pixels.flip(0)
-        normalised: torch.Tensor = tf.normalize(pixels, self._mean, self._std)
+        if not self.whole:
+            image = tf.center_crop(image, self.crop)
+        normalised: torch.Tensor = tf.normalize(as_tensor(image, self.contract), self._mean, self._std)
         return normalised
 
     def _resized(self, image: Image.Image) -> list[int]:
         """Height and width of the picture at the scale at which it covers the size before the crop."""
         scale = min(image.height / self.before_crop[0], image.width / self.before_crop[1])
         return [round(image.height / scale), round(image.width / scale)]
+
+
+def as_tensor(image: Image.Image, contract: Input) -> torch.Tensor:
+    """A picture's pixels as they are, in [0, 1] and the contract's channel order: channels × height × width."""
+    pixels: torch.Tensor = tf.convert_image_dtype(tf.pil_to_tensor(image), torch.float)
+    return pixels.flip(0) if contract.channel_order == "bgr" else pixels
+
+
+def check_channels(contract: Input) -> None:
+    """Check that pictures have as many channels as the network takes.
+
+    Raises:
+        TaskError: they have not.
+    """
+    if contract.channels not in _MODES:
+        message = f"the network takes {contract.channels} channels, but pictures have 3, or 1 in grey"
+        raise TaskError(Diagnostic("not-a-classifier", message))
 
 
 def _upright(image: Image.Image) -> Image.Image:
