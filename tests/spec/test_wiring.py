@@ -178,5 +178,5 @@ outputs: {good: c1.0.expand, bad: c1.0.squeeze, end: c2}
     found = [(d.message, d.span.line, d.span.column, d.label) for d in caught.value.diagnostics if d.span]
     assert found == [
         ("row `c1.0` has no part `exapnd`", 6, 35, "did you mean `expand`?"),
-        ("row `c1.0` has no part `squeeze`", 7, 36, "one of: `expand`, `depthwise`, `project`"),
+        ("row `c1.0` has no part `squeeze`", 7, 35, "one of: `expand`, `depthwise`, `project`"),
     ]
