@@ -123,7 +123,8 @@ def write(model: Any, graph: Graph, values: Mapping[str, Array]) -> None:
     """Set the weights that are given, in canonical layout."""
     for key, weight, layout, variable in held(model, graph):
         if key in values:
-            variable.assign(np.ascontiguousarray(layout.ours(values[key], weight)))
+            # A copy: JAX takes NumPy's memory over as it is, and the values may be another network's own.
+            variable.assign(np.array(layout.ours(values[key], weight), order="C"))
 
 
 def skipped(model: Any, graph: Graph) -> tuple[list[str], list[str]]:
