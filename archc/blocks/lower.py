@@ -24,23 +24,26 @@ from archc.spec.wiring import INPUT, Position, Tap
 STAGE_LABEL = "Stage"
 
 
-def lower(spec: Spec) -> Graph:
+def lower(spec: Spec, *, prune: bool = True) -> Graph:
     """Run the passes, turn every row that an output needs into operations, and verify the result.
+
+    Without `prune`, every operation of every row is kept, whether an output needs it or not.
 
     Raises:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
     """
     written, spec = spec, passes.run(spec)
     shape = ops.Image(spec.input.channels, *spec.input.size)
-    graph = replace(_network(spec, shape), contract=spec.input, spec=written)
+    graph = replace(_network(spec, shape, prune), contract=spec.input, spec=written)
     return graph if spec.detector is None else _detector(spec, graph)
 
 
-def _network(spec: Spec, input: ops.Shape) -> Graph:
+def _network(spec: Spec, input: ops.Shape, prune: bool = True) -> Graph:
     """The rows as a graph for inputs of this shape."""
     wires = wiring.inputs(spec)
     outputs = wiring.outputs(spec)
-    return verify(_Lowering(spec, wires, _wanted(wires, outputs), input).graph(outputs))
+    wanted: _Wanted = _wanted(wires, outputs) if prune else dict.fromkeys(wires)
+    return verify(_Lowering(spec, wires, wanted, input).graph(outputs))
 
 
 def _detector(spec: Spec, graph: Graph) -> Graph:
@@ -91,6 +94,10 @@ def _output_span(spec: Spec, name: str) -> Span | None:
     return spec.span("outputs", *key) if outputs is not None else spec.span("detector")
 
 
+_Wanted = Mapping[Position, frozenset[str] | None]
+"""The rows to lower with the parts of each that are needed, None for all of it."""
+
+
 def _wanted(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> dict[Position, frozenset[str]]:
     """The rows that the outputs need, with the parts of each that are needed: its result is the part named ``."""
     wanted: dict[Position, frozenset[str]] = {}
@@ -131,8 +138,9 @@ class _UnknownPartsError(ValueError):
 
 
 @lru_cache(maxsize=16_384)
-def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str]) -> Fragment:
-    """The row's operations under local names, remembered: sweeps lower the same rows again and again.
+def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str] | None) -> Fragment:
+    """The row's operations under local names, or those that these parts need; remembered, as sweeps lower the same rows
+    again and again.
 
     Sound because a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings.
     """
@@ -140,10 +148,10 @@ def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, pa
     stubs = [net.stub(shape) for shape in shapes]
     fragment = verify_fragment(net.finish(row.lower(net, *stubs)))
     known = list(dict.fromkeys(node.name.split(".")[0] for node in fragment.nodes if node.name))
-    missing = [part for part in sorted(parts) if part and fragment.last_under(part) is None]
+    missing = [part for part in sorted(parts or ()) if part and fragment.last_under(part) is None]
     if missing:
         raise _UnknownPartsError({part: did_you_mean(part, known) or one_of(known) for part in missing})
-    return fragment.pruned([_part(fragment, part) for part in parts])
+    return fragment if parts is None else fragment.pruned([_part(fragment, part) for part in parts])
 
 
 def _part(fragment: Fragment, part: str) -> Node:
@@ -164,7 +172,7 @@ class _Lowering:
         self,
         spec: Spec,
         wires: Mapping[Position, tuple[Tap, ...]],
-        wanted: Mapping[Position, frozenset[str]],
+        wanted: _Wanted,
         input: ops.Shape,
     ) -> None:
         self.spec = spec
@@ -190,7 +198,7 @@ class _Lowering:
             self.spec.outputs is None or isinstance(self.spec.outputs, str),
         )
 
-    def _row(self, stage: str, index: int, row: Row, parts: frozenset[str]) -> None:
+    def _row(self, stage: str, index: int, row: Row, parts: frozenset[str] | None) -> None:
         assert isinstance(row, Block), row
         name = f"{stage}.{index}"
         values = [self._value(tap) for tap in self.wires[stage, index]]

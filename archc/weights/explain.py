@@ -17,6 +17,7 @@ from typing import Any
 
 from archc import passes
 from archc.blocks import REGISTRY
+from archc.blocks.heads import TRUNK
 from archc.blocks.lower import lower
 from archc.ir.graph import Graph
 from archc.spec import library, load
@@ -57,6 +58,9 @@ class Goal:
         self.shapes = checkpoint.shapes
         weights = (shape for name, shape in self.shapes.items() if not name.endswith(COUNTER.name))
         self.numbers = sum(map(math.prod, weights))
+        own = any(name.startswith(f"{TRUNK}.") for name in self.shapes)
+        self.detects = any(rule.call for rule in layout.rows) if layout else own
+        """Whether the checkpoint is a detector's."""
 
     def slots(self, graph: Graph) -> list[Slot]:
         """The candidate's tensors under the checkpoint's kind of names."""
@@ -85,7 +89,8 @@ def explain(spec: Spec, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        bundled = sorted(library.bundled(), key=lambda name: goal.strangeness(_bundled(name)))
+        alike = [name for name in library.bundled() if (_bundled(name).detector is not None) == goal.detects]
+        bundled = sorted(alike, key=lambda name: goal.strangeness(_bundled(name)))
         found: list[Fit] = []
         for name, base in (("", spec), *((name, _bundled(name)) for name in bundled)):
             fit = _fit(name, base, goal)
@@ -137,6 +142,8 @@ def _depths(base: Spec, goal: Goal) -> list[float]:
 def _classes(base: Spec, goal: Goal) -> dict[str, Any]:
     """The change that gives the last layer as many outputs as the checkpoint's has."""
     graph = lowered(base)
+    if graph is not None and graph.calls:
+        return _detected_classes(base, goal, graph)
     last = [slot for slot in goal.slots(graph) if slot.weight.name == "weight"][-1:] if graph else []
     if not last or not last[0].names or last[0].names[0] not in goal.shapes or selects(goal.partial, last[0].row):
         return {}
@@ -147,6 +154,19 @@ def _classes(base: Spec, goal: Goal) -> dict[str, Any]:
         changed = lowered(overridden(base, {key: count}))
         if changed is not None and changed.shapes()[slot.node].channels == count:
             return {key: count}
+    return {}
+
+
+def _detected_classes(base: Spec, goal: Goal, graph: Graph) -> dict[str, Any]:
+    """The same of a detector, whose predictions are several for each class."""
+    for slot in reversed(goal.slots(graph)):
+        if slot.part != "head" or slot.weight.name != "weight" or not slot.names or slot.names[0] not in goal.shapes:
+            continue
+        here, there = slot.weight.shape[0], goal.shapes[slot.names[0]][0]
+        if here == there or here % base.num_classes or selects(goal.partial, slot.row):
+            continue
+        classes, rest = divmod(there, here // base.num_classes)
+        return {"num_classes": classes} if classes > 1 and not rest else {}
     return {}
 
 

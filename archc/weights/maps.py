@@ -1,15 +1,17 @@
 """The name maps: what each library calls the parts of a network, read from the YAML files in `maps/`.
 
 A file is a library; a layout in it is one scheme of names. Its rules are tried in order for every row that owns
-weights, and the first that fits names it: where the row stands (`at`, `row`, `head`, `heads`), what it is (`label`),
-what it has (`has`) or what else is in its group (`group_has`). `name` is the prefix, `parts` maps archc's names inside
+weights, and the first that fits names it: where the row stands (`at`, `row`, the first and the last of `rows`, `head`,
+`heads`), what it is (`label`), what it has (`has`) or what else is in its group (`group_has`); for what a detector
+calls, the pattern of its name (`call`) and the `stage` in it. `name` is the prefix, `parts` maps archc's names inside
 the row to that library's names below the prefix; a list stands for a tensor that the library keeps in pieces.
-In names, `{row}`, `{block}`, `{group}`, `{index}` and `{head}` are `skeleton.Place`'s numbers, `{part}` counts the
-row's weighted parts, `{*}` is what `*` stood for in archc's name and `{#scope}` the number of parts of a scope;
-`{group+1}` counts from one.
+In names, `{row}`, `{block}`, `{group}`, `{index}`, `{head}` and `{level}` are `skeleton.Place`'s numbers, `{part}`
+counts the row's weighted parts, `{*}` is what `*` stood for in archc's name and `{#scope}` the number of parts of a
+scope; `{group+1}` counts from one, `{row-13}` from the fourteenth row.
 
-A layout that `extends` another of its file adds the other's rules for everything but heads to its own, the names `moved`
-`from` one prefix `to` another: a detector keeps its backbone under a name of its own. `same_as` is another file's layout.
+A layout that `extends` another of its file adds the other's rules for everything but heads to its own, the names
+`moved` `from` one prefix `to` another: a detector keeps its backbone under a name of its own. `same_as` is another
+file's layout.
 """
 
 from __future__ import annotations
@@ -45,6 +47,9 @@ class RowRule(_Data):
 
     at: Part
     row: int | None = None
+    rows: list[int] | None = None
+    call: str | None = None
+    stage: str | None = None
     head: int | None = None
     heads: int | None = None
     label: str | None = None
@@ -86,7 +91,7 @@ class Layout(_Data):
     @property
     def heads(self) -> list[str]:
         """The prefixes of every head that the library has, whatever a network's own is like."""
-        return [rule.name for rule in self.rows if rule.at == "head"]
+        return [rule.name.partition(".{")[0] for rule in self.rows if rule.at == "head"]
 
     def signs(self, names: Iterable[str]) -> bool:
         """Whether these look like the names of this layout."""

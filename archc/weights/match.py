@@ -90,8 +90,8 @@ def match(
 
 
 def selects(partial: Sequence[str], row: str) -> bool:
-    """Whether a row is one of those named, by itself or by its stage."""
-    return row in partial or row.partition(".")[0] in partial
+    """Whether a row is one of those named, by itself, by its stage, or by where a detector keeps it."""
+    return any(row == name or row.startswith(f"{name}.") for name in partial)
 
 
 def _prefixes(name: str) -> list[str]:

@@ -18,6 +18,7 @@ from archc.weights.naming import Slot
 from archc.weights.origin import spec_of, stated_in
 from archc.weights.read import Checkpoint
 from archc.weights.repair import repair
+from archc.weights.skeleton import row_names
 
 NOTHING_FITS = "no bundled spec fits it either, at any usual width, depth or number of classes"
 SHOWN = 10
@@ -44,14 +45,15 @@ def mismatch(
 def _rows(graph: Graph, found: Match) -> list[str]:
     """The rows that differ, in the network's order."""
     differing = {slot.row for slot in (*found.differing, *found.missing, *found.unnamed)}
-    return [region.name for region in graph.regions if region.name in differing]
+    return [name for name in row_names(graph) if name in differing]
 
 
 def _summary(graph: Graph, rows: Sequence[str], found: Match) -> str:
     if not rows:
         number = len(found.surplus)
         return f"{number} tensor{'s' * (number != 1)} of it {'have' if number != 1 else 'has'} no place in the network"
-    weighted = sum(1 for region in graph.regions if region.fragment.total.params)
+    called = (region for call in graph.calls if not call.again for region in call.graph.regions)
+    weighted = sum(1 for region in (*graph.regions, *called) if region.fragment.total.params)
     if len(rows) == 1:
         return f"row `{rows[0]}` differs"
     return f"{len(rows)} of {weighted} rows differ"
@@ -128,5 +130,7 @@ def _span(graph: Graph, rows: Sequence[str]) -> Span | None:
     if spec is None or not rows:
         return None
     stage, _, index = rows[0].partition(".")
+    if not index.isdecimal():
+        return spec.span("detector")
     written = len(spec.stages.get(stage, ()))
     return spec.span("stages", stage, min(int(index), written - 1)) if written else None

@@ -9,11 +9,12 @@ from torch import nn
 from archc.backends.torch import module_path
 from archc.weights.error import refuse
 from archc.weights.naming import Slot
+from archc.weights.origin import graph_of
 
 
 def key_of(slot: Slot) -> str:
     """The tensor's name in the module's state dict."""
-    return f"{module_path(slot.node)}.{slot.weight.name}"
+    return ".".join([*([slot.root] if slot.root else []), module_path(slot.node), slot.weight.name])
 
 
 def agree(module: nn.Module, used: Iterable[Slot], alone: Iterable[str] = ()) -> None:
@@ -24,6 +25,8 @@ def agree(module: nn.Module, used: Iterable[Slot], alone: Iterable[str] = ()) ->
     """
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     wanted = {key_of(slot): slot.weight.shape for slot in used}
+    trunk = graph_of(module).trunk
+    alone = [*alone, *(f"{trunk}.{name}" for name in alone if trunk)]
     rows = tuple(f"{module_path(name)}." for name in alone)
     changed = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     changed += [name for name in shapes if name not in wanted and not name.startswith(rows)]

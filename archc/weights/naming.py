@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 
 from archc.backends.torch import module_path
 from archc.ir import ops
@@ -30,7 +31,9 @@ class Slot:
     shapes: tuple[Shape, ...]
     """The shapes of these."""
     pruned: bool = False
-    """The network's outputs do not need it, so the module does not have it."""
+    """The network does not need it, so the module does not have it."""
+    root: str = ""
+    """Where the module of the graph that it is of lies in the whole."""
 
     @property
     def counter(self) -> bool:
@@ -46,16 +49,20 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
         rule = _rule(layout, place) if layout else None
         namer = _Namer(place, rule) if rule else None
         for node, shapes in _weighted(place):
-            full = place.region.full(node.name)
+            full = _dotted(place.call, place.region.full(node.name))
+            root = "" if place.call else graph.trunk
             if layout is None:
-                prefixes: list[str] = [module_path(full)]
+                prefixes: list[str] = [module_path(_dotted(root, full))]
             else:
                 prefixes = namer.names(node.name) if namer else []
             for weight in (*node.op.weights(*shapes), *([COUNTER] if isinstance(node.op, ops.BatchNorm) else [])):
                 names = tuple(_dotted(prefix, weight.name) for prefix in prefixes)
                 kind = rule.kind if rule else None
                 there = tuple(shapes_there(node.op, weight, kind, len(names))) if names else ()
-                found.append(Slot(place.region.name, place.part, full, weight, names, there, full not in kept))
+                lacking = not place.call and full not in kept
+                # A frozen norm counts no batches; a checkpoint of one that was not may hold the count.
+                pruned = lacking or (weight is COUNTER and isinstance(node.op, ops.BatchNorm) and node.op.frozen)
+                found.append(Slot(place.row_name, place.part, full, weight, names, there, pruned, root))
     return found
 
 
@@ -77,6 +84,9 @@ def _fits(rule: RowRule, place: Place) -> bool:
     return (
         rule.at == place.part
         and rule.row in (None, place.row)
+        and (rule.rows is None or rule.rows[0] <= place.row <= rule.rows[1])
+        and (fnmatchcase(place.call, rule.call) if rule.call else not place.call)
+        and rule.stage in (None, place.region.name.partition(".")[0])
         and rule.head in (None, place.head)
         and rule.heads in (None, place.heads)
         and rule.label in (None, place.region.label)
@@ -85,7 +95,7 @@ def _fits(rule: RowRule, place: Place) -> bool:
     )
 
 
-_FIELD = re.compile(r"\{([*#]?)(\w*)(?:\+(\d+))?\}")
+_FIELD = re.compile(r"\{([*#]?)(\w*)([+-]\d+)?\}")
 
 
 class _Namer:
@@ -97,6 +107,7 @@ class _Namer:
         self.parts = {first: number for number, first in enumerate(dict.fromkeys(firsts))}
         self.numbers = {
             "row": place.row, "block": place.block, "group": place.group, "index": place.index, "head": place.head,
+            "level": place.level,
         }  # fmt: skip
         self.children: dict[str, set[str]] = {}
         for node in place.region.fragment.nodes:

@@ -93,7 +93,7 @@ def _warning(graph: Graph, policy: Policy, discord: Discord) -> Diagnostic:
 
 def _discords(graph: Graph, policy: Policy) -> Iterator[Discord]:
     norms = [node.op for node in graph.nodes if isinstance(node.op, ops.BatchNorm)]
-    eps, momentum = sorted({op.eps for op in norms}), sorted({op.momentum for op in norms})
+    eps, momentum = sorted({op.eps for op in norms}), sorted({op.momentum for op in norms if not op.frozen})
     if policy.eps is not None and norms and eps != policy.eps:
         override = _single("norm.eps", policy.eps)
         yield Discord("the batch norms' eps", _numbers(eps), _numbers(policy.eps), override, structural=True)
@@ -105,7 +105,7 @@ def _discords(graph: Graph, policy: Policy) -> Iterator[Discord]:
         yield Discord("the set of activations", _words(here), _words(policy.activations), "", structural=True)
     if isinstance(graph.contract, Input):
         yield from _input_discords(graph.contract, policy)
-    if policy.momentum is not None and norms and momentum != policy.momentum:
+    if policy.momentum is not None and momentum and momentum != policy.momentum:
         override = _single("norm.momentum", policy.momentum)
         here_, there = _numbers(momentum), _numbers(policy.momentum)
         yield Discord("the batch norms' momentum", here_, there, override, training_only=True)

@@ -6,8 +6,8 @@ follow from the graph alone, so they hold for any width, depth and number of row
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Literal
 
@@ -27,7 +27,8 @@ class Place:
     `stem` is what comes before the first block, `neck` the plain convolutions after the last, `head` all that follows
     the global pool, and the heads of tasks. `row` counts the rows before the head from 0, `block` the blocks; blocks of
     one stage with equal output channels are a group: `group` and `index` count the groups and the blocks in them, the
-    neck going on where the body stops; `head` and `heads` are the number and the count of the head's rows.
+    neck going on where the body stops; `head` and `heads` are the number and the count of the head's rows. The rows of
+    what a detector calls are heads, too: `call` is its name, and `index` counts the rows of a stage there.
     """
 
     region: Region
@@ -39,6 +40,18 @@ class Place:
     head: int = 0
     heads: int = 0
     group_labels: frozenset[str] = frozenset()
+    call: str = ""
+
+    @property
+    def row_name(self) -> str:
+        """The row by its stage and number, below the name of what is called."""
+        return f"{self.call}.{self.region.name}" if self.call else self.region.name
+
+    @property
+    def level(self) -> int:
+        """The number that the called network's name ends in."""
+        last = self.call.rpartition(".")[2]
+        return int(last) if last.isdecimal() else 0
 
 
 def whole(graph: Graph) -> Graph:
@@ -46,7 +59,14 @@ def whole(graph: Graph) -> Graph:
     spec = spec_of(graph)
     if spec is None or spec.outputs is None:
         return graph
-    return lower(spec.replace(outputs=tuple(spec.stages)))
+    return replace(lower(spec.replace(detector=None), prune=False), calls=graph.calls)
+
+
+def row_names(graph: Graph) -> list[str]:
+    """Every row in order, those of what a detector calls below its name."""
+    own = [region.name for region in graph.regions]
+    called = [f"{call.name}.{region.name}" for call in graph.calls if not call.again for region in call.graph.regions]
+    return own + called
 
 
 def places(graph: Graph) -> list[Place]:
@@ -72,7 +92,17 @@ def places(graph: Graph) -> list[Place]:
             found.append(Place(region, "body", row, row - first, group, index, heads=len(head), group_labels=inside))
         else:
             found.append(Place(region, "neck", row, row - first, after, row - last - 1, heads=len(head)))
-    return found + [Place(region, "head", head=number, heads=len(head)) for number, region in enumerate(head)]
+    found += [Place(region, "head", head=number, heads=len(head)) for number, region in enumerate(head)]
+    return [*found, *_called(graph, len(head))]
+
+
+def _called(graph: Graph, heads: int) -> Iterator[Place]:
+    """The rows of what a detector calls, each once."""
+    for call in graph.calls:
+        for region in () if call.again else call.graph.regions:
+            if _layers(region):
+                index = int(region.name.rpartition(".")[2])
+                yield Place(region, "head", index=index, heads=heads, call=call.name)
 
 
 def _layers(region: Region) -> list[Node]:
