@@ -160,7 +160,7 @@ def load_weights(
         model: what `build` returned; `torch.compile` and `DataParallel` may be around it. Reading a checkpoint needs
             torch, for a Keras model as well.
         source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
-            wrote, or tensors by name.
+            wrote, or tensors by name; or the `.keras` file of a model that archc built.
         source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
             `auto` looks at the names.
         partial: stages or rows to leave as they are, such as a new classifier's `head`.
@@ -172,6 +172,10 @@ def load_weights(
     Warns:
         WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise.
     """
+    from archc.weights import keras_file
+
+    if keras_file.is_keras_file(source_path_or_state_dict):
+        return keras_file.load_weights(model, source_path_or_state_dict, partial)
     from archc.weights.load import load_weights as load_into
 
     return load_into(model, source_path_or_state_dict, source, partial)
@@ -180,10 +184,10 @@ def load_weights(
 def save_weights(
     model: Any, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write the weights of a network that `build` returned, of any backend, with its resolved spec, into a `.safetensors` file.
+    """Write the weights of a network that `build` returned, with its resolved spec, into a `.safetensors` file.
 
     Args:
-        model: what `build` returned.
+        model: what `build` returned, of any backend.
         path: where to; an existing file is left alone unless `overwrite`.
         names: whose names and layouts to write: `archc`'s own, or those of a library that has such a network.
         overwrite: replace an existing file.

@@ -7,6 +7,7 @@ import click
 import archc
 from archc.cli.build import build
 from archc.cli.check import check
+from archc.cli.convert import convert
 from archc.cli.diff import diff
 from archc.cli.explain import explain
 from archc.cli.group import Commands
@@ -30,5 +31,5 @@ Exit codes:  0  fine
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, predict, weights, check, show, diff, list_, explain, schema):
+for command in (report, build, predict, weights, convert, check, show, diff, list_, explain, schema):
     main.add_command(command)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -20,34 +21,49 @@ if TYPE_CHECKING:
     from archc.reporting.model import Report
     from archc.spec.schema import Spec
 
-FILES = ("spec.yaml", "report.json", "model.safetensors")
+FILES = ("spec.yaml", "report.json")
+MODEL = {"torch": "model.safetensors", "keras": "model.keras"}
+"""The file of the network itself, by backend."""
 
 
-@click.command(short_help="Build the PyTorch module and verify its report.")
+@click.command(short_help="Build the network and verify its report.")
 @arguments.request()
+@click.option(
+    "--backend",
+    type=click.Choice(list(MODEL)),
+    default="torch",
+    show_default=True,
+    help="The library to build with: a torch module, or a functional Keras model.",
+)
 @click.option(
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Write {', '.join(FILES)} into this directory.",
+    help=f"Write {', '.join(FILES)} and {' or '.join(MODEL.values())} into this directory.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the weights.")
 @arguments.force
 @arguments.counter
-def build(request: Request, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
-    """Build the PyTorch module, print the report, and check one against the other."""
+def build(request: Request, *, backend: str, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
+    """Build the network, print the report, and check one against the other."""
     import archc
-    from archc.cli.counting import count, require
+    from archc.cli.backends import require_backend
+    from archc.cli.counting import count
     from archc.cli.loading import load, lowered
     from archc.cli.output import out
     from archc.reporting.report import print_report
 
+    files = (*FILES, MODEL[backend])
     if output is not None and not force:
-        arguments.refuse_existing(output / name for name in FILES)
+        arguments.refuse_existing(output / name for name in files)
     spec = load(request.spec, request.overrides)
     report = archc.report(lowered(spec))
-    require("torch", "torch")
-    model = _build(report, seed)
+    if backend != "torch" and report.graph.calls:
+        raise click.UsageError(
+            f"`{spec.name}` is a detector, which torchvision's classes run: only torch can build it."
+        )
+    require_backend(backend)
+    model = _build(report, backend, seed)
     console = out()
     print_report(console, report, request.overrides)
     if counter:
@@ -56,19 +72,19 @@ def build(request: Request, output: Path | None, seed: int, force: bool, counter
         console.print()
         print_comparison(console, count(counter, report))
     console.print()
-    if not _verify(console, report, model):
+    if not (_verify(console, report, model) if backend == "torch" else _verify_keras(console, report, model)):
         return 1
     if output is not None:
-        _write(output, spec, report, model)
-        console.print(f"wrote {', '.join(str(output / name) for name in FILES)}")
+        _write(output, spec, report, model, backend)
+        console.print(f"wrote {', '.join(str(output / name) for name in files)}")
     return 0
 
 
-def _build(report: Report, seed: int) -> Any:
+def _build(report: Report, backend: str, seed: int) -> Any:
     import archc
 
     try:
-        return archc.build(report.graph, seed=seed)
+        return archc.build(report.graph, seed=seed, backend=backend)
     except (MemoryError, RuntimeError) as error:
         if isinstance(error, RuntimeError) and "memory" not in str(error):
             raise
@@ -98,14 +114,35 @@ def _verify(console: Console, report: Report, model: Any) -> bool:
     return False
 
 
-def _write(directory: Path, spec: Spec, report: Report, model: Any) -> None:
+def _verify_keras(console: Console, report: Report, model: Any) -> bool:
+    """Compare the numbers of variables: Keras has no counter of operations."""
+    from archc.cli.output import err
+    from archc.reporting.console import line
+    from archc.reporting.numbers import count
+
+    built, computed = model.count_params(), report.graph.total.params + report.graph.total.buffers
+    params = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    if (params, built) == (report.params, computed):
+        numbers = f"{count(params)} parameters and {count(built - params)} statistics"
+        console.print(
+            line(("verified", "bold green"), f": the model has {numbers}, counted by Keras; MACs are computed")
+        )
+        return True
+    wrong = err()
+    wrong.print(line(("error", "bold red"), (": the model is not what was computed; this is a bug in archc", "bold")))
+    wrong.print(f"  parameters: computed {count(report.params)}, the model has {count(params)}")
+    wrong.print(f"  variables:  computed {count(computed)} numbers, the model has {count(built)}")
+    return False
+
+
+def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str) -> None:
     """Write everything beside the directory first, and move it in place only once all of it is there."""
     directory.parent.mkdir(parents=True, exist_ok=True)
     staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.resolve().parent))
     try:
-        _write_files(staging, spec, report, model)
+        _write_files(staging, spec, report, model, backend)
         if directory.is_dir():
-            for name in FILES:
+            for name in (*FILES, MODEL[backend]):
                 os.replace(staging / name, directory / name)
         else:
             staging.chmod(0o777 & ~_umask())  # mkdtemp's own mode is for secrets
@@ -114,16 +151,20 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any) -> None:
         shutil.rmtree(staging, ignore_errors=True)
 
 
-def _write_files(directory: Path, spec: Spec, report: Report, model: Any) -> None:
+def _write_files(directory: Path, spec: Spec, report: Report, model: Any, backend: str) -> None:
     import archc
+    from archc.cli.backends import keras
     from archc.cli.counting import require
     from archc.spec.dump import to_yaml
 
     resolved = to_yaml(spec, full=True)
     (directory / "spec.yaml").write_text(resolved, encoding="utf-8")
     (directory / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    if backend == "keras":
+        keras().save(model, directory / MODEL[backend])
+        return
     require("safetensors.torch", "torch")
-    archc.save_weights(model, directory / "model.safetensors")
+    archc.save_weights(model, directory / MODEL[backend])
 
 
 def _umask() -> int:

@@ -37,8 +37,12 @@ def find(source: str, overrides: Sequence[str], weights: Path | None = None) -> 
     path = Path(source)
     if path.is_dir():
         spec, own = path / "spec.yaml", path / "model.safetensors"
+        if not own.is_file() and (path / "model.keras").is_file():
+            own = path / "model.keras"
         _check_directory(path, [spec] if weights else [spec, own])
         return Trained(load(str(spec), overrides), weights or own)
+    if path.suffix == ".keras":
+        return Trained(_stated(path, overrides), weights or path)
     if path.suffix == ".safetensors":
         return Trained(_embedded(path, overrides), weights or path)
     if path.suffix in _CHECKPOINTS:
@@ -64,17 +68,28 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
     """The spec that archc wrote into the metadata of its weights."""
     from archc.cli.counting import require
+
+    require("torch", "predict")
+    from archc.weights.read import SPEC, read
+
+    return _from_text(path, read(path).metadata.get(SPEC), overrides)
+
+
+def _stated(path: Path, overrides: Sequence[str]) -> Spec:
+    """The spec that a network of archc's states in the file that Keras saved it to."""
+    from archc.weights.keras_file import spec_text
+
+    return _from_text(path, spec_text(path), overrides)
+
+
+def _from_text(path: Path, text: str | None, overrides: Sequence[str]) -> Spec:
     from archc.cli.output import show_diagnostics
     from archc.spec.diagnostics import Source, SpecWarning
     from archc.spec.load import Document
     from archc.spec.overrides import parse
     from archc.spec.yaml import read_text
-
-    require("torch", "predict")
     from archc.weights.origin import KNOWN
-    from archc.weights.read import SPEC, read
 
-    text = read(path).metadata.get(SPEC)
     if text is None:
         raise click.UsageError(f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}")
     with warnings.catch_warnings():

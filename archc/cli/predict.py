@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from archc.ir.graph import Graph
     from archc.spec.settings import Input
     from archc.tasks.runner import Result, Runner, Skipped
+    from archc.tasks.scores import Scores
     from archc.tasks.task import Kind, Task
 
 NO_NAMES = "none"
@@ -100,9 +101,10 @@ def predict(question: Question, **options: Any) -> int:
     What a network does follows from its spec: a vector of scores classifies a picture, an image of scores each of its
     pixels, and a `detector` puts boxes around objects. Of several outputs, `out` is shown, else the first.
 
-    NETWORK is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote,
-    which needs nothing else. IMAGE is a file, a directory (the pictures directly inside), or a glob in quotes.
-    A picture that cannot be read is skipped and reported; the exit code is then 1.
+    NETWORK is a spec with its `--weights`, or what needs nothing else: the directory or the `model.safetensors` that
+    `archc build -o` wrote, or a `.keras` file of archc's, which Keras runs. IMAGE is a file, a directory (the pictures
+    directly inside), or a glob in quotes. A picture that cannot be read is skipped and reported; the exit code is then
+    1.
     """
     import archc
     from archc.cli.drawings import places
@@ -150,22 +152,42 @@ def _runner(graph: Graph, contract: Input, task: Task, checkpoint: Path, asked: 
     from archc.tasks.class_names import names_for, read_names
     from archc.tasks.classify import Classifier
     from archc.tasks.detect import THRESHOLD, Detector
-    from archc.tasks.scores import TorchBoxes, TorchScores
+    from archc.tasks.scores import TorchBoxes
     from archc.tasks.segment import Segmenter
 
     if asked.classes is None:
         names = names_for(task.kind, task.classes)
     else:
         names = None if asked.classes == NO_NAMES else read_names(Path(asked.classes), task.classes)
-    device = _device(torch, asked.device)
-    network = _trained(graph, checkpoint)
     if task.kind == "boxes":
+        device = _device(torch, asked.device)
         threshold = THRESHOLD if asked.threshold is None else asked.threshold
-        return Detector(TorchBoxes(network, device), contract, names, threshold, asked.top)
-    scores = TorchScores(network, device, task.output)
+        return Detector(TorchBoxes(_trained(graph, checkpoint), device), contract, names, threshold, asked.top)
+    scores = _scores(torch, graph, task, checkpoint, asked.device)
     if task.kind == "mask":
         return Segmenter(scores, contract, names)
     return Classifier(scores, contract, names, asked.top or CLASSES)
+
+
+def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str) -> Scores:
+    """The network with its weights, run by Keras where a file of Keras's holds them."""
+    from archc.tasks.scores import KerasScores, TorchScores
+    from archc.weights.keras_file import is_keras_file
+
+    if not is_keras_file(checkpoint):
+        place = _device(torch, device)
+        return TorchScores(_trained(graph, checkpoint), place, task.output)
+    import archc
+    from archc.cli.backends import keras
+
+    backend = keras()
+    try:
+        with backend.on_device(device):
+            model = archc.build(graph, backend="keras", seed=0)
+            archc.load_weights(model, checkpoint)
+    except backend.NoDeviceError as error:
+        raise click.BadParameter(f"`{device}` cannot be used here: {error}", param_hint="'--device'") from None
+    return KerasScores(model, device, task.output)
 
 
 def _trained(graph: Graph, checkpoint: Path) -> Any:

@@ -20,7 +20,7 @@ class Distribution(NamedTuple):
 
 
 CUT = 2.0
-"""Where `trunc_normal` is cut off, in absolute terms as timm's and torch's are; TensorFlow's means standard deviations."""
+"""Where `trunc_normal` is cut off: in absolute terms, as torch and timm do. TensorFlow counts standard deviations."""
 
 
 def of_weight(how: Initializer, shape: tuple[int, ...], groups: int = 1) -> Distribution:

@@ -40,6 +40,25 @@ class TorchScores:
             return scores.float().cpu()
 
 
+class KerasScores:
+    """A Keras model, channels last, as `Scores`, on the device that it was built on.
+
+    `output` is the key of the scores where the model returns a mapping.
+    """
+
+    def __init__(self, model: Any, device: str = "cpu", output: str | None = None) -> None:
+        self.model, self.device, self.output = model, device, output
+
+    def __call__(self, pictures: torch.Tensor) -> torch.Tensor:
+        """The scores of a batch."""
+        from archc.backends.keras import on_device, run
+
+        with on_device(self.device):
+            found = run(self.model, pictures.permute(0, 2, 3, 1).contiguous().numpy(), self.output)
+        scores = torch.tensor(found.astype("float32"))
+        return scores.permute(0, 3, 1, 2) if scores.ndim == 4 else scores
+
+
 class TorchBoxes:
     """A detector of torchvision's kind as `Boxes`. It is moved to the device and put in evaluation mode.
 

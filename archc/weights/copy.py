@@ -20,14 +20,23 @@ GRAPH = "archc_graph"
 class CopyReport:
     """What `copy_weights` did."""
 
-    tensors: int
-    """Tensors copied."""
-    params: int
-    """The parameters in them, without statistics."""
+    copied: Mapping[str, int]
+    """The tensors that were copied, by operation and weight (`c4.0.expand.conv.weight`), and the parameters in each: 0
+    for statistics."""
     left: tuple[str, ...]
     """The target's tensors that were left as they were, as asked for with `partial`."""
     skipped: tuple[str, ...]
     """What is no weight, of both networks: torch's counters of batches, Keras's state of random generators."""
+
+    @property
+    def tensors(self) -> int:
+        """How many tensors were copied."""
+        return len(self.copied)
+
+    @property
+    def params(self) -> int:
+        """How many parameters they hold, without statistics."""
+        return sum(self.copied.values())
 
     def __str__(self) -> str:
         kinds = [name.rpartition("/")[2].rpartition(".")[2] for name in self.skipped]
@@ -93,9 +102,9 @@ def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None =
             raise _changed(side, missing[0])
     values = giver.tensors.read(giver.model, graph, wanted)
     taker.tensors.write(taker.model, own, values)
-    trainable = sum(value.size for key, value in values.items() if wanted[key][1])
+    params = {key: int(value.size) * wanted[key][1] for key, value in values.items()}
     left = tuple(key for key in _weights(own, ()) if key not in wanted)
-    return CopyReport(len(values), int(trainable), left, tuple(dict.fromkeys(skipped)))
+    return CopyReport(params, left, tuple(dict.fromkeys(skipped)))
 
 
 _Weights = Mapping[str, tuple[tuple[int, ...], bool]]
@@ -121,6 +130,10 @@ def partial_rows(graph: Graph, partial: str | Sequence[str] | None) -> list[str]
     """
     names = [] if partial is None else [partial] if isinstance(partial, str) else list(partial)
     known = {*graph.groups, *(region.name for region in graph.regions)}
+    for call in graph.calls:
+        parts = call.name.split(".")
+        known |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
+        known |= {f"{call.name}.{name}" for name in (*call.graph.groups, *(r.name for r in call.graph.regions))}
     for name in names:
         if name not in known:
             message = f"there is no stage or row `{name}` to leave as it is"

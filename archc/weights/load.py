@@ -13,7 +13,6 @@ from torch import Tensor, nn
 
 from archc.backends import backend_of
 from archc.backends.torch import build
-from archc.ir.graph import Graph
 from archc.spec.diagnostics import Diagnostic
 from archc.weights.copy import copy_weights, partial_rows
 from archc.weights.detect import detect
@@ -52,7 +51,7 @@ def load_weights(
     agree(module, [*found.found, *found.uncounted], alone)
     state, casts = _state(module, found, checkpoint.tensors)
     _load(module, state)
-    warned = policy_warnings(graph, layout, checkpoint)
+    warned = policy_warnings(graph, layout, checkpoint, alone)
     report = _report(checkpoint, layout, found, detected=source == AUTO, casts=casts, warned=warned)
     for warning in report.warnings:
         warnings.warn(str(warning), WeightsWarning, stacklevel=3)

@@ -2,7 +2,24 @@
 
 from archc.backends.keras.build import GRAPH, build
 from archc.backends.keras.layers import activations, supported
+from archc.backends.keras.run import NoDeviceError, on_device, run
 from archc.backends.keras.runtime import KerasMissingError
+from archc.backends.keras.storage import load, save
 from archc.backends.keras.tensors import fitting, read, skipped, write
 
-__all__ = ["GRAPH", "KerasMissingError", "activations", "build", "fitting", "read", "skipped", "supported", "write"]
+__all__ = [
+    "GRAPH",
+    "KerasMissingError",
+    "NoDeviceError",
+    "activations",
+    "build",
+    "fitting",
+    "load",
+    "on_device",
+    "read",
+    "run",
+    "save",
+    "skipped",
+    "supported",
+    "write",
+]

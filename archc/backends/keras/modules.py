@@ -35,7 +35,8 @@ class BatchNormalization(layers.BatchNormalization):
         if training and self.trainable and mask is None:
             count = ops.size(inputs) // self.moving_variance.shape[0]
             gathered = self.moving_variance - kept
-            self.moving_variance.assign(self.moving_variance + gathered / ops.cast(ops.maximum(count - 1, 1), "float32"))
+            fewer = ops.cast(ops.maximum(count - 1, 1), gathered.dtype)
+            self.moving_variance.assign(self.moving_variance + gathered / fewer)
         return outputs
 
 
@@ -83,8 +84,8 @@ def _pads(shape: Any, kernel: tuple[int, int], stride: int, dilation: int = 1) -
 class Pool2D(layers.Layer):
     """A pool whose padding neither wins nor, for an average, counts unless told so.
 
-    `padding` is `same`, TensorFlow's, or the number of pixels on each side, by axis. Keras's own pools have no symmetric
-    padding at a stride, and its torch backend repeats the border where `same` is uneven.
+    `padding` is `same`, TensorFlow's, or the number of pixels on each side, by axis. Keras's own pools have no
+    symmetric padding at a stride, and its torch backend repeats the border where `same` is uneven.
     """
 
     def __init__(

@@ -6,4 +6,16 @@ from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import activations, supported
 from archc.backends.torch.tensors import fitting, read, skipped, write
 
-__all__ = ["GRAPH", "activations", "assemble", "build", "fitting", "initialise", "module_path", "read", "skipped", "supported", "write"]
+__all__ = [
+    "GRAPH",
+    "activations",
+    "assemble",
+    "build",
+    "fitting",
+    "initialise",
+    "module_path",
+    "read",
+    "skipped",
+    "supported",
+    "write",
+]

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 from torch import Tensor, nn
 
 from archc.backends.torch.emit import module_path
 from archc.ir import ops
 from archc.ir.graph import Graph
-from archc.spec.settings import Init, Initializer
+from archc.ir.initial import CUT, Distribution, of_bias, of_weight
+from archc.spec.settings import Init
 
 
 def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | None = None) -> None:
@@ -37,37 +36,22 @@ def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | Non
 
 
 def _weights(layer: nn.Conv2d | nn.Linear, policy: Init, generator: torch.Generator | None) -> None:
-    groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
-    _fill(layer.weight, policy.conv if isinstance(layer, nn.Conv2d) else policy.linear, groups, generator)
+    groups, how = (layer.groups, policy.conv) if isinstance(layer, nn.Conv2d) else (1, policy.linear)
+    shape = tuple(layer.weight.shape)
+    _fill(layer.weight, of_weight(how, shape, groups), generator)
     if layer.bias is None:
         return
     if policy.bias == "zeros":
         nn.init.zeros_(layer.bias)
     else:
-        bound = 1 / math.sqrt(layer.weight[0].numel())
-        nn.init.uniform_(layer.bias, -bound, bound, generator=generator)
+        _fill(layer.bias, of_bias(shape), generator)
 
 
-def _fill(weight: Tensor, how: Initializer, groups: int, generator: torch.Generator | None) -> None:
-    window = weight[0, 0].numel()
-    fan_out = weight.shape[0] * window
-    match how:
-        case "kaiming_normal_fan_out":
-            nn.init.normal_(weight, 0.0, math.sqrt(2 / fan_out), generator=generator)
-        case "kaiming_normal_fan_out_grouped":
-            nn.init.normal_(weight, 0.0, math.sqrt(2 / (fan_out // groups)), generator=generator)
-        case "kaiming_uniform_fan_in":
-            nn.init.kaiming_uniform_(weight, a=math.sqrt(5), generator=generator)
-        case "lecun_uniform":
-            nn.init.kaiming_uniform_(weight, a=1, generator=generator)
-        case "xavier_uniform":
-            nn.init.xavier_uniform_(weight, generator=generator)
-        case "uniform_fan_out":
-            bound = 1 / math.sqrt(fan_out // groups)
-            nn.init.uniform_(weight, -bound, bound, generator=generator)
-        case ("normal", float(std)):
-            nn.init.normal_(weight, 0.0, std, generator=generator)
-        case ("trunc_normal", float(std)):
-            nn.init.trunc_normal_(weight, std=std, generator=generator)
-        case _:
-            raise AssertionError(f"no initialiser {how!r}")
+def _fill(tensor: Tensor, distribution: Distribution, generator: torch.Generator | None) -> None:
+    kind, scale = distribution
+    if kind == "normal":
+        nn.init.normal_(tensor, 0.0, scale, generator=generator)
+    elif kind == "uniform":
+        nn.init.uniform_(tensor, -scale, scale, generator=generator)
+    else:
+        nn.init.trunc_normal_(tensor, 0.0, scale, -CUT, CUT, generator=generator)

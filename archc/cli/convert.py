@@ -1,0 +1,63 @@
+"""`archc convert`."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import click
+
+from archc.cli import arguments
+from archc.cli.arguments import Request
+
+
+@click.command(short_help="Carry trained weights into another library's network.")
+@arguments.request()
+@click.option(
+    "--weights", type=click.Path(path_type=Path), help="The checkpoint: of archc, or of a library that it knows."
+)
+@click.option("--to", type=click.Choice(["keras"]), required=True, help="The library of the network that is written.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file, `.keras`.")
+@click.option("--source", default="auto", show_default=True, help="Whose names the checkpoint has.")
+@arguments.force
+def convert(request: Request, *, weights: Path | None, to: str, output: Path, source: str, force: bool) -> None:
+    """Build a spec's network in another library, with the weights of a checkpoint.
+
+    SPEC is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote. Every
+    tensor is accounted for. The file states its spec, so that `archc predict` needs nothing else; Keras opens it
+    without archc, unless the network has a layer that Keras lacks: then `import archc.backends.keras` first.
+    """
+    import archc
+    from archc.cli.backends import keras
+    from archc.cli.counting import require
+    from archc.cli.loading import lowered
+    from archc.cli.network import find
+    from archc.cli.output import out, show_diagnostics
+    from archc.reporting.console import line
+
+    if output.suffix != ".keras":
+        raise click.UsageError(f"`{output}` does not end in `.keras`, the format of Keras 3.")
+    if not force:
+        arguments.refuse_existing([output])
+    spec, checkpoint = find(request.spec, request.overrides, weights)
+    graph = lowered(spec)
+    if graph.calls:
+        raise click.UsageError(
+            f"`{spec.name}` is a detector, which torchvision's classes run: only torch can build it."
+        )
+    require("torch", "torch")
+    require("safetensors", "torch")
+    backend = keras()
+    model = archc.build(graph, backend="keras", seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", archc.SpecWarning)
+        report = archc.load_weights(model, checkpoint, source)
+    backend.save(model, output)
+    show_diagnostics(report.warnings)
+    console = out()
+    console.print(line((report.file, "bold"), " fits ", (spec.name, "bold")))
+    for said in report.lines():
+        console.print(said)
+    own = sorted({type(layer).__name__ for layer in model.layers if type(layer).__module__.startswith("archc.")})
+    needs = f"needs archc for {', '.join(own)}" if own else "opens without archc"
+    console.print(f"wrote {output}: {report.tensors} tensors, {report.params:,} parameters; {needs}")
