@@ -73,6 +73,8 @@ class SsdExtra(Block):
     """After the depthwise one; default: `act`."""
     norm: OwnNorm = None
     """Differences from the spec's `norm`."""
+    bias: bool | None = None
+    """Of the last convolution; default: only where there is no normalisation."""
     init: Init | None = None
     """Differences from the spec's `init`."""
     padding: Padding | None = None
@@ -83,7 +85,7 @@ class SsdExtra(Block):
         act, norm, out = net.act(self.act), net.norm(self.norm), net.count(self.out, channels(x))
         if self.pool:
             y = net.add("pool", ops.GlobalPool(), x)
-            return conv_norm_act(net, y, out, name="project", act=act, norm=norm)
+            return conv_norm_act(net, y, out, name="project", act=act, norm=norm, bias=self.bias)
         if self.reduce:
             x = conv_norm_act(net, x, out // 2, name="reduce", act=act, norm=norm)
         x = conv_norm_act(
@@ -98,4 +100,4 @@ class SsdExtra(Block):
             norm=norm,
             padding=net.padding(self.padding),
         )
-        return conv_norm_act(net, x, out, name="project", act=act, norm=norm)
+        return conv_norm_act(net, x, out, name="project", act=act, norm=norm, bias=self.bias)
