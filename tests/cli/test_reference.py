@@ -57,7 +57,7 @@ def test_explain_takes_the_brackets_too_and_lists_all_rules(run: Run) -> None:
     assert [line.split()[0] for line in lines[2:]] == list(RULES)
 
 
-def test_schema_accepts_the_bundled_specs(run: Run, tmp_path: Path) -> None:
+def test_schema_is_written_and_accepts_a_spec(run: Run, tmp_path: Path) -> None:
     path = tmp_path / "schema.json"
     assert run("schema", "-o", str(path)).out == ""
     schema = json.loads(path.read_text())
@@ -66,8 +66,8 @@ def test_schema_accepts_the_bundled_specs(run: Run, tmp_path: Path) -> None:
     assert again.code == 2
     assert "`--force` overwrites" in again.err
     assert run("schema", "-o", str(path), "--force").out == ""
-    for spec in (ROOT / "specs").glob("*.yaml"):
-        jsonschema.validate(yaml.safe_load(spec.read_text()), schema)
+    # Every bundled spec is held against the schema in tests/spec/test_json_schema.py.
+    jsonschema.validate(yaml.safe_load((ROOT / "specs" / "mnv3_small.yaml").read_text()), schema)
 
 
 def test_help_shows_every_command(run: Run) -> None:
