@@ -9,21 +9,30 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
+from functools import cache
+from itertools import pairwise
 
 
 def attribute_docstrings(cls: type) -> dict[str, str]:
     """Attribute name to docstring, for the attributes that the class or a class above it documents."""
-    found: dict[str, str] = {}
-    for base in reversed(cls.__mro__):
-        try:
-            source = textwrap.dedent(inspect.getsource(base))
-        except (OSError, TypeError):
-            continue  # a builtin, or a class made without a file
-        tree = ast.parse(source).body[0]
-        assert isinstance(tree, ast.ClassDef)
-        for statement, following in zip(tree.body, tree.body[1:], strict=False):
-            if isinstance(statement, ast.AnnAssign) and isinstance(statement.target, ast.Name):
-                match following:
-                    case ast.Expr(ast.Constant(str(text))):
-                        found[statement.target.id] = inspect.cleandoc(text)
-    return found
+    return {name: text for base in reversed(cls.__mro__) for name, text in _own(base).items()}
+
+
+@cache
+def _own(cls: type) -> dict[str, str]:
+    """Of the attributes that the class itself states."""
+    try:
+        source = textwrap.dedent(inspect.getsource(cls))
+    except (OSError, TypeError):
+        return {}  # a builtin, or a class made without a file
+    tree = ast.parse(source).body[0]
+    assert isinstance(tree, ast.ClassDef)
+    return {
+        statement.target.id: inspect.cleandoc(following.value.value)
+        for statement, following in pairwise(tree.body)
+        if isinstance(statement, ast.AnnAssign)
+        and isinstance(statement.target, ast.Name)
+        and isinstance(following, ast.Expr)
+        and isinstance(following.value, ast.Constant)
+        and isinstance(following.value.value, str)
+    }
