@@ -174,8 +174,8 @@ def load_weights(
     """
     from archc.weights import keras_file
 
-    if keras_file.is_keras_file(source_path_or_state_dict):
-        return keras_file.load_weights(model, source_path_or_state_dict, partial)
+    if file := keras_file.named_by(source_path_or_state_dict):
+        return keras_file.load_weights(model, file, partial)
     from archc.weights.load import load_weights as load_into
 
     return load_into(model, source_path_or_state_dict, source, partial)

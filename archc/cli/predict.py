@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -14,7 +15,7 @@ from archc.cli import arguments
 if TYPE_CHECKING:
     from archc.cli.progress import Progress
     from archc.ir.graph import Graph
-    from archc.spec.settings import Input
+    from archc.spec.schema import Spec
     from archc.tasks.runner import Result, Runner, Skipped
     from archc.tasks.scores import Scores
     from archc.tasks.task import Kind, Task
@@ -99,7 +100,8 @@ def predict(question: Question, **options: Any) -> int:
     """Tell what is in pictures, prepared as the spec's `input` says.
 
     What a network does follows from its spec: a vector of scores classifies a picture, an image of scores each of its
-    pixels, and a `detector` puts boxes around objects. Of several outputs, `out` is shown, else the first.
+    pixels, and a `detector` puts boxes around objects, told by their corners x1 y1 x2 y2 in pixels. Of several outputs,
+    `out` is shown, else the first.
 
     NETWORK is a spec with its `--weights`, or what needs nothing else: the directory or the `model.safetensors` that
     `archc build -o` wrote, or a `.keras` file of archc's, which Keras runs. IMAGE is a file, a directory (the pictures
@@ -125,7 +127,7 @@ def predict(question: Question, **options: Any) -> int:
     drawings = {} if asked.output is None else places(asked.output, images, asked.force)
     if asked.batch_size is None:
         asked = asked._replace(batch_size=BATCH if task.kind == "classes" else 1)
-    return _show(task.kind, _runner(graph, spec.input, task, checkpoint, asked), images, asked, drawings)
+    return _show(task.kind, _runner(spec, graph, task, checkpoint, asked), images, asked, drawings)
 
 
 _DOES = {"classes": "classifies pictures", "mask": "gives each pixel its class", "boxes": "puts boxes around objects"}
@@ -143,7 +145,7 @@ def _check(asked: Options, kind: Kind, name: str) -> None:
             raise click.UsageError(f"{use}, but `{name}` {_DOES[kind]}.")
 
 
-def _runner(graph: Graph, contract: Input, task: Task, checkpoint: Path, asked: Options) -> Runner[Any]:
+def _runner(spec: Spec, graph: Graph, task: Task, checkpoint: Path, asked: Options) -> Runner[Any]:
     """The task with its network, weights and all."""
     from archc.cli.counting import require
 
@@ -162,19 +164,32 @@ def _runner(graph: Graph, contract: Input, task: Task, checkpoint: Path, asked: 
     if task.kind == "boxes":
         device = _device(torch, asked.device)
         threshold = THRESHOLD if asked.threshold is None else asked.threshold
-        return Detector(TorchBoxes(_trained(graph, checkpoint), device), contract, names, threshold, asked.top)
+        return Detector(TorchBoxes(_trained(graph, checkpoint), device), spec.input, names, threshold, asked.top)
     scores = _scores(torch, graph, task, checkpoint, asked.device)
     if task.kind == "mask":
-        return Segmenter(scores, contract, names)
-    return Classifier(scores, contract, names, asked.top or CLASSES)
+        return Segmenter(scores, spec.input, names, partial(_refuses, spec))
+    return Classifier(scores, spec.input, names, asked.top or CLASSES)
+
+
+def _refuses(spec: Spec, height: int, width: int) -> str:
+    """Why the network cannot take an input of this size; empty where it can."""
+    import archc
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", archc.SpecWarning)
+            archc.lower(spec.override({"input.size": [height, width]}))
+    except archc.SpecError as error:
+        return error.diagnostics[0].message
+    return ""
 
 
 def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str) -> Scores:
     """The network with its weights, run by Keras where a file of Keras's holds them."""
     from archc.tasks.scores import KerasScores, TorchScores
-    from archc.weights.keras_file import is_keras_file
+    from archc.weights import keras_file
 
-    if not is_keras_file(checkpoint):
+    if not keras_file.named_by(checkpoint):
         place = _device(torch, device)
         return TorchScores(_trained(graph, checkpoint), place, task.output)
     import archc

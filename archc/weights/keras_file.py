@@ -17,9 +17,10 @@ SUFFIX = ".keras"
 SPEC = "archc_spec"
 
 
-def is_keras_file(source: object) -> bool:
-    """Whether a checkpoint is named as a file of Keras's."""
-    return isinstance(source, str | PathLike) and str(fspath(source)).endswith(SUFFIX)
+def named_by(source: object) -> Path | None:
+    """The file, if that is what a checkpoint is named by and its suffix is Keras's."""
+    path = Path(fspath(source)) if isinstance(source, str | PathLike) else Path()
+    return path if path.suffix == SUFFIX else None
 
 
 def spec_text(path: Path) -> str | None:
@@ -40,7 +41,7 @@ def spec_text(path: Path) -> str | None:
     return text if isinstance(text, str) else None
 
 
-def load_weights(model: Any, path: str | PathLike[str], partial: str | Sequence[str] | None = None) -> LoadReport:
+def load_weights(model: Any, file: Path, partial: str | Sequence[str] | None = None) -> LoadReport:
     """Load a `.keras` file into a network that `archc.build` returned, of any backend.
 
     Raises:
@@ -49,7 +50,6 @@ def load_weights(model: Any, path: str | PathLike[str], partial: str | Sequence[
     """
     from archc.backends import keras
 
-    file = Path(fspath(path))
     spec_text(file)  # what is no Keras file is told before Keras is asked
     try:
         saved = keras.load(file)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from archc.backends.keras.initialise import Initial
 from archc.backends.keras.modules import (
@@ -121,7 +121,7 @@ def _pool(op: ops.Pool, site: Site) -> Sequence[Layer]:
             return [stock.ZeroPadding2D(pads, **LAST, **site.beside("pad")), keras_pool(**plain)]
     elif op.function == "max":
         return [keras_pool(**{**plain, "padding": "same"})]
-    padding = "same" if op.padding == "same" else pads
+    padding: Literal["same"] | ops.Pair = "same" if op.padding == "same" else pads
     return [Pool2D(op.function, op.kernel, op.stride, padding, op.count_padding, **site.own())]
 
 

@@ -8,19 +8,21 @@ All but `BatchNormalization` are registered as `archc>…`: a saved model that h
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Literal
 
 from archc.backends.keras.runtime import keras
 
-ops, layers = keras.ops, keras.layers
+ops = keras.ops
 
 Size = int | None
+Pair = tuple[int, int]
 Tensor = Any
 Config = dict[str, Any]
 _registered = keras.saving.register_keras_serializable(package="archc")
 
 
-class BatchNormalization(layers.BatchNormalization):
+class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation, but for what it gathers: torch's running variance, unbiased.
 
     Keras averages the batch's variance divided by n, torch the one divided by n - 1; both normalise by the former.
@@ -45,12 +47,12 @@ BatchNormalization.__module__ = "keras.layers"
 
 
 @_registered
-class SamePadding2D(layers.Layer):
+class SamePadding2D(keras.layers.Layer):
     """Zeros around an image, as TensorFlow pads for a window: the output of the window is ceil(size / stride)."""
 
-    def __init__(self, kernel_size: tuple[int, int], strides: int, dilation_rate: int = 1, **kwargs: Any) -> None:
+    def __init__(self, kernel_size: Pair, strides: int, dilation_rate: int = 1, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.kernel_size, self.strides, self.dilation_rate = tuple(kernel_size), strides, dilation_rate
+        self.kernel_size, self.strides, self.dilation_rate = _pair(kernel_size), strides, dilation_rate
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C]."""
@@ -70,18 +72,24 @@ class SamePadding2D(layers.Layer):
         return {**super().get_config(), **own}
 
 
-def _same(size: int, window: int, stride: int, dilation: int) -> tuple[int, int]:
+def _pair(values: Iterable[int]) -> Pair:
+    """Two numbers, which a saved configuration has as a list."""
+    first, second = values
+    return first, second
+
+
+def _same(size: int, window: int, stride: int, dilation: int) -> Pair:
     total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
     return total // 2, total - total // 2
 
 
-def _pads(shape: Any, kernel: tuple[int, int], stride: int, dilation: int = 1) -> list[tuple[int, int]]:
+def _pads(shape: Any, kernel: Pair, stride: int, dilation: int = 1) -> list[Pair]:
     height, width = (_same(size, window, stride, dilation) for size, window in zip(shape[1:3], kernel, strict=True))
     return [(0, 0), height, width, (0, 0)]
 
 
 @_registered
-class Pool2D(layers.Layer):
+class Pool2D(keras.layers.Layer):
     """A pool whose padding neither wins nor, for an average, counts unless told so.
 
     `padding` is `same`, TensorFlow's, or the number of pixels on each side, by axis. Keras's own pools have no
@@ -91,17 +99,16 @@ class Pool2D(layers.Layer):
     def __init__(
         self,
         function: Literal["max", "avg"],
-        pool_size: tuple[int, int],
+        pool_size: Pair,
         strides: int,
-        padding: Literal["same"] | tuple[int, int],
+        padding: Literal["same"] | Pair,
         count_padding: bool = False,
         **kwargs: Any,
     ) -> None:
         super().__init__(**kwargs)
-        self.function, self.pool_size, self.strides, self.count_padding = (
-            function, tuple(pool_size), strides, count_padding,
-        )  # fmt: skip
-        self.padding: Literal["same"] | tuple[int, ...] = padding if isinstance(padding, str) else tuple(padding)
+        self.function, self.pool_size, self.strides = function, _pair(pool_size), strides
+        self.padding: Literal["same"] | Pair = "same" if padding == "same" else _pair(padding)
+        self.count_padding = count_padding
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C]."""
@@ -138,7 +145,7 @@ class Pool2D(layers.Layer):
 
 
 @_registered
-class ResizeLike(layers.Layer):
+class ResizeLike(keras.layers.Layer):
     """Interpolate to the height and width of another image; leave an image of that size alone."""
 
     def __init__(self, mode: Literal["nearest", "bilinear"] = "bilinear", **kwargs: Any) -> None:
@@ -148,7 +155,8 @@ class ResizeLike(layers.Layer):
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """[B, h, w, C] and [B, H, W, _] to [B, H, W, C]."""
         x, like = inputs
-        return _interpolate(x, *ops.shape(like)[1:3], self.mode)
+        _, height, width, _ = ops.shape(like)
+        return _interpolate(x, height, width, self.mode)
 
     def compute_output_shape(self, input_shape: tuple[tuple[Size, ...], ...]) -> tuple[Size, ...]:
         """As `call`."""
@@ -161,12 +169,12 @@ class ResizeLike(layers.Layer):
 
 
 @_registered
-class ResizeToMultiple(layers.Layer):
+class ResizeToMultiple(keras.layers.Layer):
     """Interpolate bilinearly up to the next multiple of a size; leave what is one alone."""
 
-    def __init__(self, multiple: tuple[int, int], **kwargs: Any) -> None:
+    def __init__(self, multiple: Pair, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.multiple = tuple(multiple)
+        self.multiple = _pair(multiple)
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, H', W', C]."""
@@ -194,12 +202,12 @@ def _interpolate(x: Tensor, height: int, width: int, mode: str) -> Tensor:
 
 
 @_registered
-class Unfold(layers.Layer):
+class Unfold(keras.layers.Layer):
     """An image as sequences of patches, one sequence per pixel position in the patch."""
 
-    def __init__(self, patch: tuple[int, int], **kwargs: Any) -> None:
+    def __init__(self, patch: Pair, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.patch = tuple(patch)
+        self.patch = _pair(patch)
 
     def call(self, x: Tensor) -> Tensor:
         """[B, H, W, C] to [B, P, N, C]: P pixels in a patch, N patches."""
@@ -221,12 +229,12 @@ class Unfold(layers.Layer):
 
 
 @_registered
-class Fold(layers.Layer):
+class Fold(keras.layers.Layer):
     """The inverse of `Unfold`."""
 
-    def __init__(self, patch: tuple[int, int], **kwargs: Any) -> None:
+    def __init__(self, patch: Pair, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.patch = tuple(patch)
+        self.patch = _pair(patch)
 
     def call(self, inputs: tuple[Tensor, Tensor]) -> Tensor:
         """[B, P, N, C] and an image [B, H, W, _] to [B, H, W, C]."""
@@ -248,7 +256,7 @@ class Fold(layers.Layer):
 
 
 @_registered
-class Attention(layers.Layer):
+class Attention(keras.layers.Layer):
     """Scaled dot-product self-attention over joined queries, keys and values; it owns no weights."""
 
     def __init__(self, heads: int, dropout: float = 0.0, **kwargs: Any) -> None:
