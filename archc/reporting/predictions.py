@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from archc.tasks.segment import Region, Segmented
     from archc.tasks.task import Kind
 
-    Found = Prediction | Region | Detection
-
 
 def printer(console: Console, kind: Kind, images: Iterable[Path], *, brief: bool = False) -> Callable[[Any], None]:
     """What prints a task's results, one after another. With `brief`, a classified picture has one line.
@@ -68,12 +66,17 @@ def _print_mask(console: Console, segmented: Segmented) -> None:
 def _print_boxes(console: Console, detected: Detected) -> None:
     """The picture, and below it each object's score, class and corners: x1, y1, x2, y2 in pixels."""
     _print_picture(console, detected)
-    corners = [[f"{side:.0f}" for side in detection.box] for detection in detected.detections]
+    found = detected.detections
+    label_width = max((cell_len(_label(detection)) for detection in found), default=0)
+    corners = [[f"{side:.0f}" for side in detection.box] for detection in found]
     width = max((len(side) for box in corners for side in box), default=0)
-    boxes = ["  " + " ".join(f"{side:>{width}}" for side in box) for box in corners]
-    _print_rows(console, detected.detections, [f"{found.score:.3f}" for found in detected.detections], boxes)
-    if not boxes:
-        console.print(Text("  no box scores enough to be shown", style="dim"))
+    for detection, box in zip(found, corners, strict=True):
+        label = _label(detection)
+        padding = " " * (label_width - cell_len(label))
+        sides = " ".join(f"{side:>{width}}" for side in box)
+        console.print(line(f"  {detection.score:.3f}  {label}{padding}  ", (sides, "dim")))
+    if not found:
+        console.print(line((f"  no box scores {detected.threshold:g} or more", "dim")))
 
 
 def _print_picture(console: Console, result: Segmented | Detected) -> None:
@@ -81,15 +84,14 @@ def _print_picture(console: Console, result: Segmented | Detected) -> None:
     console.print(line((visible(str(result.image)), "bold"), (f"  {width}×{height}", "dim")))
 
 
-def _print_rows(console: Console, found: Sequence[Found], numbers: Sequence[str], rest: Sequence[str] = ()) -> None:
-    """A line for each class: how much, its name, what else there is; its number at the end, where it has a name."""
+def _print_rows(console: Console, found: Sequence[Prediction | Region], numbers: Sequence[str]) -> None:
+    """A line for each class: how much, and its name; the number of a class that has a name stands at the end."""
     width = max((cell_len(_label(one)) for one in found), default=0)
-    for one, number, more in zip(found, numbers, rest or [""] * len(found), strict=True):
+    for one, number in zip(found, numbers, strict=True):
         label = _label(one)
-        padding = " " * (width - cell_len(label)) if more or one.name else ""
-        index = f"  {one.index}" if one.name else ""
-        console.print(line(f"  {number}  ", label, f"{padding}{more}", (index, "dim")))
+        index = f"{' ' * (width - cell_len(label))}  {one.index}" if one.name else ""
+        console.print(line(f"  {number}  ", label, (index, "dim")))
 
 
-def _label(found: Found) -> str:
+def _label(found: Prediction | Region | Detection) -> str:
     return visible(found.name) if found.name else str(found.index)

@@ -300,6 +300,14 @@ _TABLE = (
         "archc predict my_network/ one_pixel_wide.png",
     ),
     _error(
+        "image-size",
+        "a picture of a shape that the network cannot take",
+        "For a mask, the whole picture is resized, so its proportions become the input's. Where a network joins "
+        "features of several resolutions, some sizes do not come out even; `{block: resize, to: …}` before the join "
+        "takes all of them. The picture is skipped, the others are not.",
+        "archc predict my_segmenter/ panorama.jpg",
+    ),
+    _error(
         "unsupported-image",
         "a picture whose numbers have no one meaning as colours, or that is next to a line",
         "Floating-point numbers, 32-bit integers and CIE LAB colours can be shown in several ways, and the prediction "

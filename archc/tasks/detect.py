@@ -35,11 +35,12 @@ class Detection:
 
 
 class Detected(NamedTuple):
-    """A picture with what was found in it, the best first."""
+    """A picture with what was found in it that scores the threshold or more, the best first."""
 
     image: Path
     picture: Image.Image
     detections: tuple[Detection, ...]
+    threshold: float = THRESHOLD
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready: `image`, its `size` (width, height), and the `detections`."""
@@ -86,7 +87,7 @@ class Detector:
         found = self.boxes([prepared.pixels for prepared in batch])
         for prepared, one in zip(batch, found, strict=True):
             assert prepared.picture is not None
-            yield Detected(prepared.path, prepared.picture, self._detections(one))
+            yield Detected(prepared.path, prepared.picture, self._detections(one), self.threshold)
 
     def _detections(self, found: Mapping[str, torch.Tensor]) -> tuple[Detection, ...]:
         scores = found["scores"].float()

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +12,14 @@ import torch
 from PIL import Image
 from torch.nn import functional
 
+from archc.spec.diagnostics import Diagnostic
 from archc.spec.settings import Input
+from archc.tasks.errors import ImageError
 from archc.tasks.images import Preparation
 from archc.tasks.runner import Prepared, Skipped, not_finite
 from archc.tasks.scores import Scores
+
+Refusal = Callable[[int, int], str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,11 +51,17 @@ class Segmenter:
 
     A picture is resized as a whole, proportions kept, as torchvision's `SemanticSegmentation` preset does; the scores
     are interpolated bilinearly back to the picture's own size, and the best class of every pixel wins.
+
+    `refuses` says of a height and a width why the network cannot take them, or nothing: pictures differ in shape, and
+    not every network takes all that `input.size` turns them into.
     """
 
-    def __init__(self, scores: Scores, contract: Input, names: Sequence[str] | None = None) -> None:
+    def __init__(
+        self, scores: Scores, contract: Input, names: Sequence[str] | None = None, refuses: Refusal | None = None
+    ) -> None:
         self.scores = scores
         self.names = names
+        self._refuses = cache(refuses) if refuses else lambda height, width: ""
         self._preparation = Preparation(contract, whole=True)
 
     def prepare(self, path: Path) -> Prepared:
@@ -64,6 +75,10 @@ class Segmenter:
 
     def run(self, batch: Sequence[Prepared]) -> Iterator[Segmented | Skipped]:
         """The mask of each picture."""
+        height, width = batch[0].pixels.shape[1:]
+        if reason := self._refuses(height, width):
+            yield from (_refused(prepared.path, f"{width}×{height}", reason) for prepared in batch)
+            return
         found = self.scores(torch.stack([prepared.pixels for prepared in batch]))
         for prepared, scores in zip(batch, found, strict=True):
             picture = prepared.picture
@@ -81,6 +96,11 @@ class Segmenter:
         return tuple(
             Region(index, names[index] if names else None, -count, -count / mask.numel()) for count, index in present
         )
+
+
+def _refused(path: Path, size: str, reason: str) -> Skipped:
+    message = f"`{path}` is resized to {size}, which the network cannot take: {reason}"
+    return Skipped(path, ImageError(Diagnostic("image-size", message)))
 
 
 def best_classes(scores: torch.Tensor, height: int, width: int) -> torch.Tensor:

@@ -23,6 +23,7 @@ from archc.tasks.images import Preparation
 from archc.tasks.runner import Skipped, predict
 from archc.tasks.scores import TorchScores
 from archc.tasks.segment import Segmented, Segmenter, best_classes
+from tests.tasks.networks import calibrate
 from tests.tasks.pictures import noise, save
 
 CONTRACT = Input(size=(16, 16), crop=1.0, mean=0.0, std=1.0)
@@ -80,7 +81,7 @@ def test_masks_are_torchvisions(name: str, tmp_path: Path) -> None:
     peer = PEERS[name](weights=None, weights_backbone=None)
     preset = SemanticSegmentation(resize_size=96)
     images = [Image.fromarray(getattr(skimage.data, photo)()) for photo in ("coffee", "chelsea")]
-    _calibrate(peer, torch.stack([preset(image.resize((120, 96))) for image in images]))
+    calibrate(peer, torch.stack([preset(image.resize((120, 96))) for image in images]))
 
     spec = archc.load(name, ["input.size=96"])
     model = archc.build(spec)
@@ -98,20 +99,6 @@ def test_masks_are_torchvisions(name: str, tmp_path: Path) -> None:
         assert (found.mask == expected).double().mean() > 0.9999  # scores that tie to the last bit may fall either way
         counts = dict(zip(*np.unique(found.mask.numpy(), return_counts=True), strict=True))
         assert {region.index: region.pixels for region in found.classes} == counts
-
-
-def _calibrate(model: nn.Module, pictures: torch.Tensor) -> None:
-    """Give random weights the statistics of real pictures, and classes that differ in places."""
-    for module in model.modules():
-        if isinstance(module, nn.BatchNorm2d):
-            module.momentum = None
-    with torch.no_grad():
-        model.train()(pictures)
-        for module in model.modules():
-            if isinstance(module, nn.Conv2d) and module.out_channels == 21:
-                module.weight.mul_(100)
-                assert module.bias is not None
-                module.bias.zero_()
 
 
 def test_shares_are_of_the_pictures_own_pixels(tmp_path: Path) -> None:
@@ -152,6 +139,25 @@ def test_pictures_that_cannot_be_used(tmp_path: Path) -> None:
     assert [type(one) for one in found] == [Skipped, Skipped, Segmented]
     assert [one.error.diagnostic.id for one in found[:2]] == ["not-an-image", "image-too-large"]
     assert "it would be 16×1600" in found[1].error.diagnostic.message
+
+
+def test_a_shape_that_the_network_cannot_take(tmp_path: Path) -> None:
+    paths = [
+        save(halves(*size), tmp_path / f"{number}.png") for number, size in enumerate([(40, 40), (40, 50), (80, 80)])
+    ]
+    asked: list[tuple[int, int]] = []
+
+    def refuses(height: int, width: int) -> str:
+        asked.append((height, width))
+        return "" if height == width else "it is not square"
+
+    segmenter = Segmenter(TorchScores(Colours(), output="out"), CONTRACT, refuses=refuses)
+    found = list(predict(segmenter, [*paths, paths[1]], 1))
+    assert [type(one) for one in found] == [Segmented, Skipped, Segmented, Skipped]
+    assert isinstance(found[1], Skipped)
+    assert found[1].error.diagnostic.id == "image-size"
+    assert "is resized to 16×20, which the network cannot take: it is not square" in str(found[1].error)
+    assert asked == [(16, 16), (20, 16)], "each shape is asked about once"
 
 
 def test_numbers_that_are_none(tmp_path: Path) -> None:
