@@ -210,7 +210,7 @@ class FasterRcnn(Settings):
                 f"every level needs as many anchors at a position, not {few}",
                 "all levels share one head: give each as many sizes × aspect ratios",
                 "anchor-levels",
-                ("anchors",),
+                ("anchors", "sizes" if len(self.anchors.sizes) > 1 else "aspect_ratios"),
             )
         return self
 
