@@ -8,6 +8,9 @@ from typing import Any, NamedTuple, TypeVar
 
 import click
 
+_NAMED = 5
+"""Files that a message names at most."""
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 
@@ -63,7 +66,8 @@ def refuse_existing(files: Iterable[Path]) -> None:
     existing = [str(file) for file in files if file.exists()]
     if existing:
         verb = "exists" if len(existing) == 1 else "exist"
-        raise click.UsageError(f"{', '.join(existing)} {verb} already; `--force` overwrites. Nothing was written.")
+        named = ", ".join(existing[:_NAMED]) + f" and {len(existing) - _NAMED:,} more" * (len(existing) > _NAMED)
+        raise click.UsageError(f"{named} {verb} already; `--force` overwrites. Nothing was written.")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and only JSON.")

@@ -243,21 +243,17 @@ def _show(
     with warnings.catch_warnings(), Progress("predicting", len(images)) as progress:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what makes one unusable is an error
         for batch in _batches(runner, images, asked.batch_size or 1, progress):
+            drawn = {result.image: place for result in batch if (place := _drawn(result, drawings))}
+            written += drawn.values()
             with progress.aside():
                 for result in batch:
-                    entry = result.to_dict()
                     if isinstance(result, Skipped):
                         show_diagnostics([result.error.diagnostic])
                         skipped += 1
-                    else:
-                        if place := drawings.get(result.image):
-                            _draw(result, place)
-                            written.append(place)
-                            entry["drawn"] = str(place)
-                        if not asked.as_json:
-                            show(result)
-                    if asked.as_json:
-                        found.append(entry)
+                    elif not asked.as_json:
+                        show(result)
+            if asked.as_json:
+                found += [_entry(result, drawn.get(result.image)) for result in batch]
     if asked.as_json:
         print_json(found)
     elif written:
@@ -268,11 +264,22 @@ def _show(
     return 1 if skipped else 0
 
 
-def _draw(result: Any, place: Path) -> None:
+def _drawn(result: Any, drawings: Mapping[Path, Path]) -> Path | None:
+    """Draw a result, if it is to be drawn; returns where."""
     from archc.cli.drawings import save
+    from archc.tasks.runner import Skipped
+
+    place = drawings.get(result.image)
+    if place is None or isinstance(result, Skipped):
+        return None
     from archc.tasks.draw import draw
 
     save(draw(result), place)
+    return place
+
+
+def _entry(result: Result | Skipped, drawn: Path | None) -> dict[str, Any]:
+    return {**result.to_dict(), "drawn": str(drawn)} if drawn else result.to_dict()
 
 
 def _batches(
