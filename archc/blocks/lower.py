@@ -74,13 +74,14 @@ def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image])
     for name, (_, *size) in levels.items():
         other = first.setdefault((size[0], size[1]), name)
         if other != name:
+            known = "torchvision's MobileNetV3 pyramid has two such levels (pytorch/vision#5838)"
             yield Diagnostic(
                 "same-stride",
                 f"levels `{other}` and `{name}` have one stride, {round(input.height / size[0])}",
                 _output_span(spec, name),
                 notes=(
                     f"both are {ops.show(tuple(size))} for an input of {ops.show(input[1:])}: one adds no resolution",
-                    "torchvision's MobileNetV3 pyramid has two such levels (pytorch/vision#5838)",
+                    *([known] if isinstance(spec.detector, FasterRcnn) else []),
                 ),
                 help=f"take `{name}` or `{other}` from a row of another stride",
                 severity="warning",

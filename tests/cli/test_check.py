@@ -10,9 +10,13 @@ from tests.cli.conftest import ROOT, Run
 
 def test_every_bundled_spec_is_fine(run: Run) -> None:
     specs = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "specs").glob("*.yaml"))
-    result = run("check", *specs)
+    warned = [spec for spec in specs if "fasterrcnn_mnv3" in spec]  # as torchvision builds them: see the specs
+    result = run("check", *(spec for spec in specs if spec not in warned))
     assert (result.code, result.err) == (0, "")
-    assert result.out == f"checked {len(bundled())} specs: no problems\n"
+    assert result.out == f"checked {len(bundled()) - 2} specs: no problems\n"
+    result = run("check", *warned)
+    assert (result.code, result.out) == (0, "checked 2 specs: 2 warnings\n")
+    assert result.err.count("warning[same-stride]") == 2
 
 
 def test_every_problem_of_every_spec(run: Run, broken: Path) -> None:
