@@ -4,24 +4,19 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
 from archc.cli import arguments
+from archc.cli.runner import CLASSES, NO_NAMES, trained
 
 if TYPE_CHECKING:
     from archc.cli.progress import Progress
-    from archc.ir.graph import Graph
-    from archc.spec.schema import Spec
     from archc.tasks.runner import Result, Runner, Skipped
-    from archc.tasks.scores import Scores
-    from archc.tasks.task import Kind, Task
+    from archc.tasks.task import Kind
 
-NO_NAMES = "none"
-CLASSES = 5
 BATCH = 32
 
 
@@ -127,7 +122,17 @@ def predict(question: Question, **options: Any) -> int:
     drawings = {} if asked.output is None else places(asked.output, images, asked.force)
     if asked.batch_size is None:
         asked = asked._replace(batch_size=BATCH if task.kind == "classes" else 1)
-    return _show(task.kind, _runner(spec, graph, task, checkpoint, asked), images, asked, drawings)
+    runner = trained(
+        spec,
+        graph,
+        task,
+        checkpoint,
+        classes=asked.classes,
+        top=asked.top,
+        threshold=asked.threshold,
+        device=asked.device,
+    )
+    return _show(task.kind, runner, images, asked, drawings)
 
 
 _DOES = {"classes": "classifies pictures", "mask": "gives each pixel its class", "boxes": "puts boxes around objects"}
@@ -143,88 +148,6 @@ def _check(asked: Options, kind: Kind, name: str) -> None:
     for option, (kinds, use) in _FITS.items():
         if kind not in kinds and getattr(asked, option) is not None:
             raise click.UsageError(f"{use}, but `{name}` {_DOES[kind]}.")
-
-
-def _runner(spec: Spec, graph: Graph, task: Task, checkpoint: Path, asked: Options) -> Runner[Any]:
-    """The task with its network, weights and all."""
-    from archc.cli.counting import require
-
-    torch = require("torch", "predict")
-    require("torchvision", "predict")
-    from archc.tasks.class_names import names_for, read_names
-    from archc.tasks.classify import Classifier
-    from archc.tasks.detect import THRESHOLD, Detector
-    from archc.tasks.scores import TorchBoxes
-    from archc.tasks.segment import Segmenter
-
-    if asked.classes is None:
-        names = names_for(task.kind, task.classes)
-    else:
-        names = None if asked.classes == NO_NAMES else read_names(Path(asked.classes), task.classes)
-    if task.kind == "boxes":
-        device = _device(torch, asked.device)
-        threshold = THRESHOLD if asked.threshold is None else asked.threshold
-        return Detector(TorchBoxes(_trained(graph, checkpoint), device), spec.input, names, threshold, asked.top)
-    scores = _scores(torch, graph, task, checkpoint, asked.device)
-    if task.kind == "mask":
-        return Segmenter(scores, spec.input, names, partial(_refuses, spec))
-    return Classifier(scores, spec.input, names, asked.top or CLASSES)
-
-
-def _refuses(spec: Spec, height: int, width: int) -> str:
-    """Why the network cannot take an input of this size; empty where it can."""
-    import archc
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", archc.SpecWarning)
-            archc.lower(spec.override({"input.size": [height, width]}))
-    except archc.SpecError as error:
-        return error.diagnostics[0].message
-    return ""
-
-
-def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str) -> Scores:
-    """The network with its weights, run by Keras where a file of Keras's holds them."""
-    from archc.tasks.scores import KerasScores, TorchScores
-    from archc.weights import keras_file
-
-    if not keras_file.named_by(checkpoint):
-        place = _device(torch, device)
-        return TorchScores(_trained(graph, checkpoint), place, task.output)
-    import archc
-    from archc.cli.backends import keras
-
-    backend = keras()
-    try:
-        with backend.on_device(device):
-            model = archc.build(graph, backend="keras", seed=0)
-            archc.load_weights(model, checkpoint)
-    except backend.NoDeviceError as error:
-        raise click.BadParameter(f"`{device}` cannot be used here: {error}", param_hint="'--device'") from None
-    return KerasScores(model, device, task.output)
-
-
-def _trained(graph: Graph, checkpoint: Path) -> Any:
-    import archc
-    from archc.cli.output import show_diagnostics
-
-    model = archc.build(graph, device="meta")  # nothing is drawn that the checkpoint would overwrite
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", archc.SpecWarning)
-        loaded = archc.load_weights(model, checkpoint)
-    show_diagnostics(loaded.warnings)
-    return model
-
-
-def _device(torch: Any, name: str) -> Any:
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device).cpu()
-    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's several ways to say no
-        reason = str(error).partition("\n")[0]
-        raise click.BadParameter(f"`{name}` cannot be used here: {reason}", param_hint="'--device'") from None
-    return device
 
 
 def _show(

@@ -1,0 +1,118 @@
+"""From a network's spec and its checkpoint to a task that can be run on pictures."""
+
+from __future__ import annotations
+
+import warnings
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from archc.ir.graph import Graph
+    from archc.spec.schema import Spec
+    from archc.tasks.runner import Runner
+    from archc.tasks.scores import Scores
+    from archc.tasks.task import Task
+
+NO_NAMES = "none"
+CLASSES = 5
+"""Classes of a picture that are told unless asked otherwise."""
+
+
+def trained(
+    spec: Spec,
+    graph: Graph,
+    task: Task,
+    checkpoint: Path,
+    *,
+    classes: str | None,
+    top: int | None,
+    threshold: float | None,
+    device: str,
+) -> Runner[Any]:
+    """A task with its network, weights and all; None stands for an option's default.
+
+    Raises:
+        UsageError: a library that is not installed, or a device that cannot be used.
+        TaskError: class names that do not fit.
+        WeightsError: a checkpoint that does not fit.
+    """
+    from archc.cli.counting import require
+
+    torch = require("torch", "predict")
+    require("torchvision", "predict")
+    from archc.tasks.class_names import names_for, read_names
+    from archc.tasks.classify import Classifier
+    from archc.tasks.detect import THRESHOLD, Detector
+    from archc.tasks.scores import TorchBoxes
+    from archc.tasks.segment import Segmenter
+
+    if classes is None:
+        names = names_for(task.kind, task.classes)
+    else:
+        names = None if classes == NO_NAMES else read_names(Path(classes), task.classes)
+    if task.kind == "boxes":
+        boxes = TorchBoxes(_module(graph, checkpoint), _device(torch, device))
+        return Detector(boxes, spec.input, names, THRESHOLD if threshold is None else threshold, top)
+    scores = _scores(torch, graph, task, checkpoint, device)
+    if task.kind == "mask":
+        return Segmenter(scores, spec.input, names, partial(_refuses, spec))
+    return Classifier(scores, spec.input, names, top or CLASSES)
+
+
+def _refuses(spec: Spec, height: int, width: int) -> str:
+    """Why the network cannot take an input of this size; empty where it can."""
+    import archc
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", archc.SpecWarning)
+            archc.lower(spec.override({"input.size": [height, width]}))
+    except archc.SpecError as error:
+        return error.diagnostics[0].message
+    return ""
+
+
+def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str) -> Scores:
+    """The network with its weights, run by Keras where a file of Keras's holds them."""
+    from archc.tasks.scores import KerasScores, TorchScores
+    from archc.weights import keras_file
+
+    if not keras_file.named_by(checkpoint):
+        place = _device(torch, device)
+        return TorchScores(_module(graph, checkpoint), place, task.output)
+    import archc
+    from archc.cli.backends import keras
+
+    backend = keras()
+    try:
+        with backend.on_device(device):
+            model = archc.build(graph, backend="keras", seed=0)
+            archc.load_weights(model, checkpoint)
+    except backend.NoDeviceError as error:
+        raise click.BadParameter(f"`{device}` cannot be used here: {error}", param_hint="'--device'") from None
+    return KerasScores(model, device, task.output)
+
+
+def _module(graph: Graph, checkpoint: Path) -> Any:
+    import archc
+    from archc.cli.output import show_diagnostics
+
+    model = archc.build(graph, device="meta")  # nothing is drawn that the checkpoint would overwrite
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", archc.SpecWarning)
+        loaded = archc.load_weights(model, checkpoint)
+    show_diagnostics(loaded.warnings)
+    return model
+
+
+def _device(torch: Any, name: str) -> Any:
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device).cpu()
+    except (RuntimeError, AssertionError, NotImplementedError) as error:  # torch's several ways to say no
+        reason = str(error).partition("\n")[0]
+        raise click.BadParameter(f"`{name}` cannot be used here: {reason}", param_hint="'--device'") from None
+    return device
