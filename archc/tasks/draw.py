@@ -220,7 +220,7 @@ def writes(font: ImageFont.FreeTypeFont, text: str) -> bool:
 
 def _name(font: ImageFont.FreeTypeFont, index: int, name: str | None, number: str) -> str:
     """What stands in a label: a class whose name cannot be written goes by its number, as one without a name does."""
-    return f"{name if name and writes(font, name) else index} {number}"
+    return f"{name if name and writes(font, name) else f'class {index}'} {number}"
 
 
 def _shortened(text: str, font: ImageFont.FreeTypeFont, width: float) -> str:

@@ -133,9 +133,10 @@ def test_what_is_drawn_stays_in_the_picture(box: tuple[float, float, float, floa
     pixels = (np.array(drawn) == draw.box_colour(1)).all(2)
     label = draw._font(13, []).getlength("class 0 0.90")
     assert pixels.sum() > label * 8, "the label is there, whole"
-    left, top, right, bottom = where(drawn, 1)
-    assert (max(left - 1, 0), right >= min(box[2], 400) or right - left >= label) == (max(left - 1, 0), True)
-    assert 0 <= top < bottom <= 300
+    left, top, right, bottom = (max(0, box[0]), max(0, box[1]), min(400, box[2]) - 1, min(300, box[3]) - 1)
+    middle = ((left + right) // 2, (top + bottom) // 2)
+    for edge in (left, middle[1]), (right, middle[1]), (middle[0], top), (middle[0], bottom):
+        assert drawn.getpixel(edge) == draw.box_colour(1), "every edge can be seen"
 
 
 def test_labels_keep_off_each_other() -> None:
@@ -211,6 +212,6 @@ def test_letters_that_no_font_has_become_the_classs_number() -> None:
     assert draw.writes(font, "traffic light 0.5%")
     assert not draw.writes(font, "pies 犬")
     assert draw._name(font, 7, "cat", "0.50") == "cat 0.50"
-    assert draw._name(font, 7, "犬", "0.50") == "7 0.50"
-    assert draw._name(font, 7, None, "0.50") == "7 0.50"
-    assert draw._name(font, 7, "\x1b[2J", "0.50") == "7 0.50"
+    assert draw._name(font, 7, "犬", "0.50") == "class 7 0.50"
+    assert draw._name(font, 7, None, "0.50") == "class 7 0.50"
+    assert draw._name(font, 7, "\x1b[2J", "0.50") == "class 7 0.50"
