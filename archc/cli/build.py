@@ -48,7 +48,7 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
     """Build the network, print the report, and check one against the other."""
     import archc
     from archc.cli.backends import require_backend
-    from archc.cli.counting import count
+    from archc.cli.counting import count, require_torchvision
     from archc.cli.loading import load, lowered
     from archc.cli.output import out
     from archc.reporting.report import print_report
@@ -63,6 +63,7 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
             f"`{spec.name}` is a detector, which torchvision's classes run: only torch can build it."
         )
     require_backend(backend)
+    require_torchvision(report.graph)
     model = _build(report, backend, seed)
     console = out()
     print_report(console, report, request.overrides)

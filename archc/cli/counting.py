@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from archc.ir.graph import Graph
     from archc.reporting.comparison import Comparison
     from archc.reporting.model import Report
 
@@ -34,6 +35,18 @@ def require(module: str, extra: str) -> Any:
         if (error.name or "").partition(".")[0] != package:
             raise
         raise click.UsageError(f"this needs {package}, which is not installed: pip install 'archc[{extra}]'") from None
+
+
+def require_torchvision(graph: Graph) -> None:
+    """Import torchvision if the module of this graph has classes of torchvision's own in it.
+
+    Raises:
+        click.UsageError: it is not installed.
+    """
+    from archc.ir.ops import BatchNorm
+
+    if graph.calls or any(isinstance(node.op, BatchNorm) and node.op.frozen for node in graph.nodes):
+        require("torchvision", "detection")
 
 
 def meta_flops(report: Report) -> Mapping[str, int]:
@@ -81,6 +94,7 @@ def _runs(torch: Any, report: Report, device: str) -> Iterator[tuple[Callable[..
     import archc
 
     graph = report.graph
+    require_torchvision(graph)
     model = archc.build(graph, device=device).eval()
     yield model.get_submodule(graph.trunk), torch.zeros(1, *report.input, device=device)
     for call in graph.calls:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import fields
 
 from archc.ir.graph import Graph
@@ -10,13 +11,18 @@ from archc.ir.ops import Op, show
 
 def text(graph: Graph) -> str:
     """The graph, readable and complete: name, operation, inputs, attributes that differ from the default, shape."""
+    lines = [f"graph {graph.name}", *_lines(graph)]
+    for call in graph.calls:
+        lines += [f"call {call.name} on {call.on} × {call.times}{' again' if call.again else ''}", *_lines(call.graph)]
+    return "\n".join(lines)
+
+
+def _lines(graph: Graph) -> Iterator[str]:
     width = max(len(node.name) for node in graph.nodes)
-    lines = [f"graph {graph.name}"]
     for node in graph.nodes:
         call = f"{node.op.kind}({', '.join(node.inputs)}){_attributes(node.op)}"
-        lines.append(f"  {node.name:<{width}} = {call}  -> {show(node.shape)}")
-    lines += [f"  return {key} = {name}" for key, name in graph.outputs.items()]
-    return "\n".join(lines)
+        yield f"  {node.name:<{width}} = {call}  -> {show(node.shape)}"
+    yield from (f"  return {key} = {name}" for key, name in graph.outputs.items())
 
 
 def _attributes(op: Op) -> str:

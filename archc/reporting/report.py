@@ -79,13 +79,14 @@ def _blocks(labels: Iterable[str]) -> str:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
+    where = ", before the heads" if report.heads else ""
     seen = numbers.field(*report.receptive_field)
     plural = "output" if len(report.outputs) == 1 else "outputs"
     return [
         *((plural if number == 0 else "", _output(part)) for number, part in enumerate(report.outputs)),
         *_per_run(report),
         ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
-        ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32"),
+        ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32{where}"),
         ("MACs by", report.convention),
     ]
 

@@ -28,6 +28,8 @@ try:
     from torchvision.models.detection.ssd import SSD, SSDScoringHead
     from torchvision.ops import MultiScaleRoIAlign
 except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "torchvision":
+        raise
     needed = "a detector runs torchvision's own classes: pip install 'archc[detection]'"
     raise ModuleNotFoundError(needed, name=error.name) from None
 

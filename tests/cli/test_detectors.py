@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 import torch
 
 import archc
-from tests.cli.conftest import Run
+from tests.cli.conftest import ROOT, Run
 
 MOBILE, SSD = "fasterrcnn_mnv3_large_320_fpn", "ssdlite320_mnv3_large"
 SMALL = ("input.size=96", "width_mult=0.35")
@@ -77,6 +79,37 @@ def test_other_counters_agree(run: Run, name: str) -> None:
         ours = {line["operation"]: line["difference"] for line in compared["operations"]}
         assert ours.get("convolutions", ours.get("conv")) == 0
         assert ours.get("matrix products", ours.get("linear", 0)) == 0
+
+
+def test_the_printed_graph_has_what_is_called(run: Run) -> None:
+    lines = run("show", MOBILE, "--after", "lower").out.splitlines()
+    calls = [line for line in lines if line.startswith("call ")]
+    assert calls == [
+        "call rpn.head.level on 0 × 1",
+        "call rpn.head.level on 1 × 1 again",
+        "call rpn.head.level on pool × 1 again",
+        "call roi_heads.box_head on proposals × 150",
+        "call roi_heads.box_predictor.proposal on proposals × 150",
+    ]
+    assert any(line.split() == ["scores.0.linear", "=", "linear(input)", "{out=91}", "->", "91"] for line in lines)
+
+
+@pytest.mark.parametrize("arguments", [("build", SSD), ("build", "mnv3_small", "norm.kind=frozen_batch")])
+def test_without_torchvision(run: Run, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]) -> None:
+    monkeypatch.setitem(sys.modules, "torchvision", None)
+    result = run(*arguments)
+    assert result.code == 2
+    assert "this needs torchvision, which is not installed: pip install 'archc[detection]'" in result.err
+
+
+@pytest.mark.parametrize("arguments", [(SSD, []), ("mnv3_small", ["norm.kind=frozen_batch"])])
+def test_without_torchvision_in_python(arguments: tuple[str, list[str]]) -> None:
+    program = f"import sys; sys.modules['torchvision'] = None; import archc; archc.build(archc.load(*{arguments}))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, cwd=ROOT, check=False)
+    assert done.returncode == 1
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("ModuleNotFoundError: ")
+    assert last.endswith(": pip install 'archc[detection]'")
 
 
 def test_weights_on_the_command_line(run: Run, tmp_path: Path) -> None:

@@ -64,6 +64,8 @@ def frozen_batch_norm() -> type[nn.Module]:
     try:
         from torchvision.ops import FrozenBatchNorm2d
     except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "torchvision":
+            raise
         needed = "frozen batch normalisation is torchvision's: pip install 'archc[detection]'"
         raise ModuleNotFoundError(needed, name=error.name) from None
     frozen: type[nn.Module] = FrozenBatchNorm2d
