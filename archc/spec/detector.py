@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from archc.spec.settings import Init, Initializer, Norm, Settings, parse_norm
+from archc.spec.settings import Init, Initializer, Norm, NormKind, Settings, parse_norm
 from archc.spec.values import Activation, Expected, Kernel, Many, Positive, reject
 
 _T = TypeVar("_T")
@@ -104,6 +104,13 @@ class Anchors(Settings):
     """The square root of the area, in pixels: a list for every level, or one list for all."""
     aspect_ratios: PerLevel = ((0.5, 1.0, 2.0),)
     """Height / width: a list for every level, or one list for all."""
+
+    @model_validator(mode="after")
+    def _every_level_has_some(self) -> Anchors:
+        for name in ("sizes", "aspect_ratios"):
+            if not all(getattr(self, name)):
+                reject(f"`{name}` is empty: a level needs anchors", at=(name,))
+        return self
 
     def count(self, level: int) -> int:
         """The anchors at one position of a level."""
@@ -255,7 +262,7 @@ class SsdHead(Settings):
     """After the depthwise convolution."""
     project_act: Activation = "relu"
     """After the projection."""
-    norm: Annotated[Norm | None, BeforeValidator(parse_norm)] = None
+    norm: Annotated[Norm | None, BeforeValidator(parse_norm, json_schema_input_type=NormKind | Norm | None)] = None
     """Differences from the spec's `norm`."""
     init: SsdInit = SsdInit()
 

@@ -137,6 +137,7 @@ MISTAKES: list[tuple[str, list[str], str, str, str]] = [
         "`scales` is of 2 levels, but the outputs are 6 levels and one more",
     ),
     ("ssdlite320_mnv3_large", ["detector.head.kernel=[3,3]"], "anchor-levels", "[3,3]", "`kernel` is of 2 levels"),
+    (MOBILE, ["detector.anchors.sizes=[]"], "invalid-value", "[]", "`sizes` is empty: a level needs anchors"),
     (MOBILE, ["detector.box.levels=[p2]"], "unknown-reference", "[p2]", "`levels` names none of the outputs"),
     (MOBILE, ["num_classes=1"], "invalid-value", "1", "a detector needs two classes or more"),
     (MOBILE, ["detector.kind=rcnn"], "invalid-value", "rcnn", "`kind` cannot be `rcnn`"),
