@@ -123,8 +123,9 @@ class Graph:
     warnings: tuple[Diagnostic, ...] = field(default=(), compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        # A spec knows the texts it came from and the classes of its rows; neither belongs into a pickled module.
-        state = {item.name: getattr(self, item.name) for item in fields(self)}
+        # A spec knows the texts it came from and the classes of its rows; neither belongs into a pickled module. Nor do
+        # warnings, which point into the texts.
+        state = {**{item.name: getattr(self, item.name) for item in fields(self)}, "warnings": ()}
         return state if self.spec is None or isinstance(self.spec, str) else {**state, "spec": to_yaml(self.spec, True)}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Graph:
