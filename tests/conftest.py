@@ -9,6 +9,8 @@ from pathlib import Path
 # Before anything imports torch, here or in a test's own processes: two threads that wait for each other make a forward
 # ten times slower on a busy machine, and no test's networks are large enough to need them.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Tests that want Keras on JAX start a process of their own.
+os.environ["KERAS_BACKEND"] = "torch"
 
 import pytest
 

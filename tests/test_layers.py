@@ -58,6 +58,12 @@ def test_only_backends_know_torch_and_keras(path: Path) -> None:
         assert not roots & {"torch", "keras", "tensorflow", "jax", "numpy"}
 
 
+@pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
+def test_only_its_own_backend_imports_keras(path: Path) -> None:
+    if path.relative_to(SOURCE).parts[:2] != ("backends", "keras"):
+        assert not {name.partition(".")[0] for name in imports(path)} & {"keras", "tensorflow", "jax"}
+
+
 def test_no_block_is_named_outside_of_the_blocks() -> None:
     """`add`, `concat`, `conv` and so on name primitive operations too, so blocks that are one are left out."""
     from archc.ir import ops

@@ -235,6 +235,9 @@ class Linear(Op):
 class BatchNorm(Op):
     """Batch normalisation over the channels. `momentum` is PyTorch's; `scale_init` is the weight's start.
 
+    Training normalises by the batch's variance, divided by n, and gathers the unbiased one, divided by n - 1, into
+    `running_var`: torch's rule, which the weights of the libraries here were trained by. Keras gathers the former.
+
     A `frozen` one normalises by its running numbers in training, too, and trains nothing.
     """
 
@@ -394,7 +397,10 @@ Interpolation = Literal["nearest", "bilinear"]
 
 @dataclass(frozen=True)
 class Resize(Op):
-    """An image interpolated to the height and width of its second input; half-pixel centres. Same size: unchanged."""
+    """An image interpolated to the height and width of its second input. Same size: unchanged.
+
+    `bilinear` has half-pixel centres and extends the border; `nearest` takes pixel ⌊i · in / out⌋.
+    """
 
     kind = "resize"
     mode: Interpolation = "bilinear"

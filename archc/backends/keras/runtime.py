@@ -26,11 +26,9 @@ def choose() -> None:
     Raises:
         KerasMissingError: no Keras, or none of the libraries that it computes with.
     """
-    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND"):
-        return
     if not _installed("keras"):
         raise KerasMissingError("this needs keras, which is not installed: pip install 'archc[keras]'", name="keras")
-    if _installed(_configured()):
+    if "keras" in sys.modules or os.environ.get("KERAS_BACKEND") or _installed(configured()):
         return
     usable = [name for name in KNOWN if _installed(name)]
     if not usable:
@@ -38,7 +36,7 @@ def choose() -> None:
     os.environ["KERAS_BACKEND"] = usable[0]
 
 
-def _configured() -> str:
+def configured() -> str:
     """What Keras would take by itself."""
     home = os.environ.get("KERAS_HOME") or Path.home() / ".keras"
     try:
@@ -59,11 +57,11 @@ choose()
 try:
     import keras
 except ModuleNotFoundError as error:
-    chosen = os.environ.get("KERAS_BACKEND") or _configured()
+    chosen = os.environ.get("KERAS_BACKEND") or configured()
     raise KerasMissingError(
         f"Keras was told to compute with {chosen}, but {error.name} is not installed: "
         f"install it, or set KERAS_BACKEND to {' or '.join(KNOWN)}",
         name=error.name,
     ) from None
 
-__all__ = ["KerasMissingError", "choose", "keras"]
+__all__ = ["KerasMissingError", "choose", "configured", "keras"]

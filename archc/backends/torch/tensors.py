@@ -50,7 +50,8 @@ def write(module: nn.Module, graph: Graph, values: Mapping[str, Array]) -> None:
     meta = any(value.is_meta for value in state.values())
     for key, _, name in held(graph):
         if key in values:
-            state[name] = torch.tensor(values[key], dtype=state[name].dtype)
+            # Rows in order: a transposed array's strides would choose another algorithm.
+            state[name] = torch.tensor(values[key], dtype=state[name].dtype).contiguous()
     for name in skipped(module, graph)[0]:
         if state[name].is_meta:
             state[name] = torch.zeros((), dtype=state[name].dtype)
