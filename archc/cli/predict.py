@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from archc.cli import arguments
-from archc.cli.runner import CLASSES, NO_NAMES, trained
+from archc.cli.runner import CLASSES, NO_NAMES, keeping, trained
 
 if TYPE_CHECKING:
     from archc.cli.progress import Progress
@@ -74,7 +74,9 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
     help=f"Classes per picture, or boxes.  [default: {CLASSES} classes; of many pictures, 1 on its line; all boxes]",
 )
 @click.option(
-    "--threshold", type=click.FloatRange(0, 1), help="Leave out boxes that score less than this.  [default: 0.5]"
+    "--threshold",
+    type=click.FloatRange(0, 1),
+    help="Leave out boxes that score less than this.  [default: 0.5, or what the spec says if that is more]",
 )
 @click.option(
     "--classes",
@@ -114,6 +116,7 @@ def predict(question: Question, **options: Any) -> int:
         raise click.UsageError("`--force` overwrites what `-o` names, and there is no `-o`.")
     images = pictures(question.images)
     spec, checkpoint = find(question.network, question.overrides, asked.weights)
+    spec = keeping(spec, asked.threshold)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", archc.SpecWarning)  # advice for who writes a spec, not for who uses a network
         graph = archc.lower(spec)

@@ -45,7 +45,7 @@ def trained(
     require("torchvision", "predict")
     from archc.tasks.class_names import names_for, read_names
     from archc.tasks.classify import Classifier
-    from archc.tasks.detect import THRESHOLD, Detector
+    from archc.tasks.detect import Detector
     from archc.tasks.scores import TorchBoxes
     from archc.tasks.segment import Segmenter
 
@@ -55,11 +55,28 @@ def trained(
         names = None if classes == NO_NAMES else read_names(Path(classes), task.classes)
     if task.kind == "boxes":
         boxes = TorchBoxes(_module(graph, checkpoint), _device(torch, device))
-        return Detector(boxes, spec.input, names, THRESHOLD if threshold is None else threshold, top)
+        return Detector(boxes, spec.input, names, _least(spec) if threshold is None else threshold, top)
     scores = _scores(torch, graph, task, checkpoint, device)
     if task.kind == "mask":
         return Segmenter(scores, spec.input, names, partial(_refuses, spec))
     return Classifier(scores, spec.input, names, top or CLASSES)
+
+
+def keeping(spec: Spec, threshold: float | None) -> Spec:
+    """The spec, whose detector, if it has one, does not drop by itself what is asked for."""
+    if threshold is None or spec.detector is None:
+        return spec
+    from archc.tasks.detect import own_threshold
+
+    own = own_threshold(spec.detector)
+    return spec.override({own.key: threshold}) if threshold < own.score else spec
+
+
+def _least(spec: Spec) -> float:
+    """The score that boxes need to be told, where none is asked for."""
+    from archc.tasks.detect import THRESHOLD, own_threshold
+
+    return max(THRESHOLD, own_threshold(spec.detector).score) if spec.detector else THRESHOLD
 
 
 def _refuses(spec: Spec, height: int, width: int) -> str:

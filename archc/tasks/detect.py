@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from PIL import Image
 
+from archc.spec.detector import FasterRcnn, Ssd
 from archc.spec.diagnostics import Diagnostic
 from archc.spec.settings import Input
 from archc.tasks.errors import ImageError
@@ -22,6 +23,20 @@ THRESHOLD: Final = 0.5
 
 NARROWEST: Final = 64
 """Times as long as wide: detectors limit the longer side, and the shorter one must not vanish."""
+
+
+class OwnThreshold(NamedTuple):
+    """The score below which a detector itself drops boxes, and the spec's key of it."""
+
+    key: str
+    score: float
+
+
+def own_threshold(detector: FasterRcnn | Ssd) -> OwnThreshold:
+    """What a detector of this kind keeps."""
+    if isinstance(detector, Ssd):
+        return OwnThreshold("detector.score_thresh", detector.score_thresh)
+    return OwnThreshold("detector.box.score_thresh", detector.box.score_thresh)
 
 
 @dataclass(frozen=True, slots=True)

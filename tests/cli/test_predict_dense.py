@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import re
 import warnings
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,8 @@ from PIL import Image
 from torchvision.models import get_model_weights
 
 import archc
-from archc.tasks.detect import Detection
+from archc.cli.runner import _least, keeping
+from archc.tasks.detect import Detection, own_threshold
 from archc.tasks.draw import draw_boxes
 from archc.tasks.images import Preparation
 from archc.tasks.segment import best_classes
@@ -57,13 +60,21 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@cache
 def _ssd() -> torch.nn.Module:
     model = archc.build(archc.load(SSD[0], SSD[1:]), seed=0)
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = None
+    picture = torch.from_numpy(skimage.data.coffee()).permute(2, 0, 1).float() / 127.5 - 1
     generator = torch.Generator().manual_seed(0)
     with torch.no_grad():
+        model.head(list(model.backbone(picture[None, :, :320, :320].repeat(2, 1, 1, 1)).values()))
         for name, parameter in model.named_parameters():
             if name.endswith(".bias") and len(parameter) == 6 * 91:
                 parameter.copy_(2 * torch.randn(len(parameter), generator=generator))
+            elif len(parameter) == 6 * 91:
+                parameter.mul_(3)
     return model.eval()
 
 
@@ -217,6 +228,32 @@ def test_boxes_as_text(run: Run, detector: Path, photos: Path) -> None:
         assert [int(side) for side in rest[len(one["name"]) :].split()] == [round(side) for side in one["box"]]
 
 
+def test_what_is_asked_for_is_not_dropped_by_the_detector_itself(run: Run, detector: Path, photos: Path) -> None:
+    arguments = ("predict", *SSD, "--weights", str(detector), str(photos / "coffee.png"), "--json", "--threshold")
+
+    def scores(*words: str) -> list[float]:
+        return [one["score"] for one in run(*arguments, *words).json[0]["detections"]]
+
+    everything = scores("0")
+    assert len(everything) == 300
+    assert scores("0", "detector.score_thresh=0.9") == everything
+    assert scores("0.8", "detector.score_thresh=0.9") == [score for score in everything if score >= 0.8]
+
+
+@pytest.mark.parametrize(
+    ("kind", "key"), [("ssd", "detector.score_thresh"), ("faster_rcnn", "detector.box.score_thresh")]
+)
+def test_a_higher_threshold_of_the_spec_is_the_default(kind: str, key: str) -> None:
+    spec = archc.load({"ssd": "ssdlite320_mnv3_large", "faster_rcnn": "fasterrcnn_mnv3_large_320_fpn"}[kind])
+    assert _least(spec) == 0.5
+    assert _least(spec.override({key: 0.7})) == 0.7
+    assert keeping(spec, None) is spec
+    assert keeping(spec, 0.3) is spec
+    lower = keeping(spec.override({key: 0.7}), 0.2)
+    assert lower.detector is not None
+    assert own_threshold(lower.detector) == (key, 0.2)
+
+
 def test_no_box(run: Run, detector: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "a.png"
     result = run("predict", str(detector), str(photos / "coffee.png"), "--threshold", "1", "-o", str(out))
@@ -239,7 +276,7 @@ def test_boxes_are_drawn(run: Run, detector: Path, photos: Path, tmp_path: Path)
 
 
 def test_weights_that_diverged(run: Run, photos: Path, tmp_path: Path) -> None:
-    model = _ssd()
+    model = copy.deepcopy(_ssd())
     with torch.no_grad():
         next(model.parameters()).fill_(float("nan"))
     archc.save_weights(model, tmp_path / "nan.safetensors")
