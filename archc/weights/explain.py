@@ -79,24 +79,30 @@ class Goal:
             return False  # which takes no names to see
         return self.match(graph).complete
 
-    def strangeness(self, spec: Spec) -> int:
-        """How many structural policies of a spec are not those of the checkpoint's library."""
-        _, discords = nearest(lower(spec), expectations(self.layout, self.checkpoint))
-        return sum(discord.structural for discord in discords)
+    def nameable(self, spec: Spec) -> bool:
+        """Whether the library has a name for every tensor of such a network, whatever its widths."""
+        slots = (slot for slot in self.slots(lower(spec)) if not slot.counter and not slot.pruned)
+        return all(slot.names or selects(self.partial, slot.row) for slot in slots)
+
+    def strangeness(self, spec: Spec) -> tuple[int, int]:
+        """How many structural policies of a spec are not the library's, and how far down its list those stand."""
+        policies = expectations(self.layout, self.checkpoint)
+        policy, discords = nearest(lower(spec), policies)
+        return sum(discord.structural for discord in discords), policies.index(policy)
 
 
 def explain(spec: Spec, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        alike = [name for name in library.bundled() if (_bundled(name).detector is not None) == goal.detects]
-        bundled = sorted(alike, key=lambda name: goal.strangeness(_bundled(name)))
+        bundled = [(name, _bundled(name)) for name in library.bundled()]
+        likely = [(n, s) for n, s in bundled if (s.detector is not None) == goal.detects and goal.nameable(s)]
         found: list[Fit] = []
-        for name, base in (("", spec), *((name, _bundled(name)) for name in bundled)):
+        for name, base in (("", spec), *sorted(likely, key=lambda pair: goal.strangeness(pair[1]))):
             fit = _fit(name, base, goal)
             if fit is not None:
                 found.append(fit)
-                if goal.strangeness(fit.spec) == 0:
+                if goal.strangeness(fit.spec)[0] == 0:
                     break
     best = min(found, key=lambda fit: goal.strangeness(fit.spec), default=None)
     return replace(best, why=_difference(spec, best.spec)) if best is not None and best.name else best
