@@ -102,12 +102,34 @@ def forward(rounds: int) -> None:
             row(f"eager forward of `{name}`, batch {batch}", peer, *medians)
 
 
+def keras_building(rounds: int) -> None:
+    """From a loaded spec to an initialised Keras model, against keras.applications; `KERAS_BACKEND` says on what."""
+    archc.build("keras_mnv3_small", backend="keras")  # so that Keras is imported
+    import keras
+
+    applications = keras.applications
+    backend = keras.backend.backend()
+    peers = {
+        "keras_mnv3_small": applications.MobileNetV3Small,
+        "keras_mnv3_large": applications.MobileNetV3Large,
+        "mobilenet_v2": applications.MobileNetV2,
+        "resnet50": applications.ResNet50,
+    }
+    for name, make in peers.items():
+        spec = archc.load(name)
+        medians = pair(
+            lambda s=spec: archc.build(s, backend="keras"), lambda m=make: m(weights=None, input_shape=None), rounds
+        )
+        row(f"`archc.build` of `{name}` for Keras on {backend}", "keras.applications' constructor", *medians)
+
+
 SECTIONS = {
     "cold": (cold, 9),
     "pricing": (pricing, 15),
     "building": (building, 15),
     "forward": (forward, 15),
     "tradeoffs": (tradeoffs, 7),
+    "keras": (keras_building, 9),
 }
 
 

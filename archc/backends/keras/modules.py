@@ -195,10 +195,15 @@ def _interpolate(x: Tensor, height: int, width: int, mode: str) -> Tensor:
     before = ops.shape(x)[1:3]
     if before[0] == height and before[1] == width:
         return x
-    if mode == "nearest":  # by whole numbers: libraries differ in where they round
-        rows, columns = (ops.arange(new) * old // new for new, old in zip((height, width), before, strict=True))
+    if mode == "nearest":  # Keras's own takes the pixel under the centre
+        rows, columns = (_nearest(old, new) for old, new in zip(before, (height, width), strict=True))
         return ops.take(ops.take(x, rows, axis=1), columns, axis=2)
     return ops.image.resize(x, (height, width), mode, antialias=False, data_format="channels_last")
+
+
+def _nearest(old: int, new: int) -> Tensor:
+    # In 32 bits, as torch does: where i · old / new is a whole number, rounding decides.
+    return ops.cast(ops.floor(ops.arange(new, dtype="float32") * (old / new)), "int32")
 
 
 @_registered
