@@ -80,7 +80,7 @@ class _Files(ConfigRepository):
             file = library.find_parent(config_path, self.directory)
             if file is None:
                 return None
-            tree = self._remember(config_path, read_file(file))
+            tree = self._remember(config_path, read_file(file, library.shown(file)))
         defaults = tree.items.get("defaults")
         config = OmegaConf.create({"defaults": plain(defaults) if defaults else [], "content": True})
         header = ConfigSource._get_header_dict(tree.span.source.text[:512])

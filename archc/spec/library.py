@@ -48,6 +48,13 @@ def find_parent(name: str, directory: Path) -> Path | None:
     return None
 
 
+def shown(path: Path, asked: str = "") -> str:
+    """The name by which messages call a file: its path as it was asked for, or a bundled one's short path."""
+    if Path(asked) == path:
+        return asked
+    return f"{path.parent.name}/{path.name}" if path.parent == bundled_directory() else str(path)
+
+
 def _exists(path: Path) -> bool:
     try:
         return path.exists()

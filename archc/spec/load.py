@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from os import PathLike, fspath
-from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -78,7 +77,7 @@ class Document:
         if isinstance(source, Mapping):
             return cls(from_mapping(source), "spec", blocks)
         path = library.find(fspath(source))
-        return cls(compose(path, _shown(path, fspath(source))), path.stem, blocks)
+        return cls(compose(path, library.shown(path, fspath(source))), path.stem, blocks)
 
     def spec(self, changes: Sequence[Override] = ()) -> Spec:
         """The spec with these overrides.
@@ -98,11 +97,6 @@ class Document:
         for warning in spec.warnings:
             warnings.warn(str(warning), SpecWarning, stacklevel=3)
         return spec
-
-
-def _shown(path: Path, asked: str) -> str:
-    """The name by which messages call a file: as it was asked for, or its short path among the bundled specs."""
-    return asked if Path(asked) == path else f"{path.parent.name}/{path.name}"
 
 
 @cache
