@@ -13,7 +13,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-CONSOLE = re.findall(r"```console\n\$ archc (.+)\n((?:.*\n)*?)```", README)
+CONSOLE = re.findall(r"```console\n((?:.*\n)*?)```", README)
+"""Blocks of commands, each with what it prints; those of one block follow each other."""
+SPECS = re.findall(r"```yaml\n((?:.*\n)*?)```", README)
 PYTHON = re.findall(r"```python\n((?:.*\n)*?)```", README)
 
 
@@ -25,12 +27,13 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
-@pytest.mark.parametrize(("command", "shown"), CONSOLE, ids=[command for command, _ in CONSOLE])
-def test_the_console_blocks(command: str, shown: str, directory: Path) -> None:
+@pytest.mark.parametrize("block", CONSOLE, ids=[block.partition("\n")[0] for block in CONSOLE])
+def test_the_console_blocks(block: str, directory: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    arguments = [sys.executable, "-m", "archc", *shlex.split(command)]
-    done = subprocess.run(arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False)
-    assert (done.stdout + done.stderr).rstrip() == shown.rstrip()
+    for command, shown in re.findall(r"^\$ archc (.+)\n((?:(?!\$ ).*\n)*)", block, re.MULTILINE):
+        arguments = [sys.executable, "-m", "archc", *shlex.split(command)]
+        done = subprocess.run(arguments, cwd=directory, env=environment, capture_output=True, text=True, check=False)
+        assert (done.stdout + done.stderr).strip() == shown.strip()
 
 
 def test_there_are_console_blocks() -> None:
@@ -56,10 +59,18 @@ def test_ci_runs_the_test_command() -> None:
     assert commands[1] in (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
 
 
+def test_the_segmentation_network_is_the_bundled_one(tmp_path: Path) -> None:
+    import archc
+
+    (tmp_path / "mine.yaml").write_text(SPECS[0], encoding="utf-8")
+    mine, bundled = archc.report(archc.load(tmp_path / "mine.yaml")), archc.report("lraspp_mnv3_large")
+    assert (mine.params, mine.macs) == (bundled.params, bundled.macs)
+
+
 def test_the_language_page_is_valid(tmp_path: Path) -> None:
     import archc
 
-    (language,) = re.findall(r"```yaml\n((?:.*\n)*?)```", README)
+    _, language = SPECS
     (tmp_path / "mine.yaml").write_text(language, encoding="utf-8")
     report = archc.report(archc.load(tmp_path / "mine.yaml"))
     assert [part.name for part in report.outputs] == ["low", "high"]
