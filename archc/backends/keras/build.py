@@ -34,7 +34,7 @@ def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | No
         raise ValueError("Keras places a model itself: leave `device` out, and build within `keras.device(...)`")
     policy = keras.dtype_policies.get(_dtype_name(dtype)) if dtype is not None else None
     seeded = random.randrange(2**32) if seed is None else seed
-    generator = np.random.default_rng(seeded)
+    generator = np.random.Generator(np.random.SFC64(seeded))  # a third faster than NumPy's default
     names, shapes = layer_names(graph), graph.shapes()
     operations = {node.name: node.op for node in graph.nodes}
     channels, *size = graph.input.shape
