@@ -6,11 +6,10 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from archc.blocks.base import Block, Net, activate, channels, image
+from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.ir.ops import ShapeError
 from archc.spec.settings import Init
 from archc.spec.values import Activation, Channels, Classes, Dilation, Many, Probability
 
@@ -123,8 +122,6 @@ class Fcn(SegmentationHead):
 
     def lower(self, net: Net, *inputs: Node) -> Node:
         (x,) = inputs
-        if image(x) is None:
-            raise ShapeError("a segmentation head needs an image")
         width = max(1, channels(x) // 4) if self.channels is None else net.count(self.channels, channels(x))
         y = conv_norm_act(net, x, width, name="hidden", kernel=(3, 3), act=net.act(self.act), norm=net.norm(self.norm))
         if self.dropout:
