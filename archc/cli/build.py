@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -73,7 +73,7 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
         console.print()
         print_comparison(console, count(counter, report))
     console.print()
-    if not (_verify(console, report, model) if backend == "torch" else _verify_keras(console, report, model)):
+    if not _verify(console, COUNTS[backend](report, model)):
         return 1
     if output is not None:
         _write(output, spec, report, model, backend)
@@ -95,44 +95,54 @@ def _build(report: Report, backend: str, seed: int) -> Any:
         raise click.ClickException(f"there is not enough memory: {needed}") from None
 
 
-def _verify(console: Console, report: Report, model: Any) -> bool:
-    """Compare what was computed with what was built; the numbers are shown either way."""
+class Check(NamedTuple):
+    """What a backend's own count says of what was built: each number as it was computed, and as it was counted."""
+
+    numbers: dict[str, tuple[int, int]]
+    verified: str
+
+
+def _counted_by_torch(report: Report, model: Any) -> Check:
     from archc.cli.counting import meta_flops
-    from archc.cli.output import err
-    from archc.reporting.console import line
     from archc.reporting.numbers import count
 
     params = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     flops = sum(meta_flops(report).values())
-    if params == report.params and flops == 2 * report.macs:
-        numbers = f"{count(params)} parameters and {count(report.macs)} MACs"
-        console.print(line(("verified", "bold green"), f": the module has {numbers}, counted by torch"))
-        return True
-    wrong = err()
-    wrong.print(line(("error", "bold red"), (": the module is not what was computed; this is a bug in archc", "bold")))
-    wrong.print(f"  parameters: computed {count(report.params)}, the module has {count(params)}")
-    wrong.print(f"  FLOPs:      computed {count(2 * report.macs)} (2 × MACs), torch counts {count(flops)}")
-    return False
+    return Check(
+        {"parameters": (report.params, params), "FLOPs, 2 × MACs": (2 * report.macs, flops)},
+        f"the module has {count(report.params)} parameters and {count(report.macs)} MACs, counted by torch",
+    )
 
 
-def _verify_keras(console: Console, report: Report, model: Any) -> bool:
-    """Compare the numbers of variables: Keras has no counter of operations."""
+def _counted_by_keras(report: Report, model: Any) -> Check:
+    """Numbers of variables: Keras has no counter of operations."""
+    from archc.reporting.numbers import count
+
+    params = sum(math.prod(variable.shape) for variable in model.trainable_weights)
+    statistics = report.graph.total.buffers
+    return Check(
+        {"parameters": (report.params, params), "statistics": (statistics, model.count_params() - params)},
+        f"the model has {count(report.params)} parameters and {count(statistics)} statistics, counted by Keras; "
+        "MACs are computed",
+    )
+
+
+COUNTS = {"torch": _counted_by_torch, "keras": _counted_by_keras}
+
+
+def _verify(console: Console, check: Check) -> bool:
+    """Compare what was computed with what was built; the numbers are shown either way."""
     from archc.cli.output import err
     from archc.reporting.console import line
     from archc.reporting.numbers import count
 
-    built, computed = model.count_params(), report.graph.total.params + report.graph.total.buffers
-    params = sum(math.prod(variable.shape) for variable in model.trainable_weights)
-    if (params, built) == (report.params, computed):
-        numbers = f"{count(params)} parameters and {count(built - params)} statistics"
-        console.print(
-            line(("verified", "bold green"), f": the model has {numbers}, counted by Keras; MACs are computed")
-        )
+    if all(computed == counted for computed, counted in check.numbers.values()):
+        console.print(line(("verified", "bold green"), f": {check.verified}"))
         return True
     wrong = err()
-    wrong.print(line(("error", "bold red"), (": the model is not what was computed; this is a bug in archc", "bold")))
-    wrong.print(f"  parameters: computed {count(report.params)}, the model has {count(params)}")
-    wrong.print(f"  variables:  computed {count(computed)} numbers, the model has {count(built)}")
+    wrong.print(line(("error", "bold red"), (": the network is not what was computed; this is a bug in archc", "bold")))
+    for what, (computed, counted) in check.numbers.items():
+        wrong.print(f"  {what}: computed {count(computed)}, counted {count(counted)}")
     return False
 
 

@@ -31,10 +31,10 @@ def test_a_mismatch_is_an_error_with_both_numbers(run: Run, monkeypatch: pytest.
     if wrong == "params":
         monkeypatch.setattr(archc, "build", lambda *_, **__: torch.nn.Linear(2, 3))
         monkeypatch.setattr(counting, "meta_flops", lambda _: {"conv": 2 * report.macs})
-        numbers = f"computed {report.params:,}, the module has 9"
+        numbers = f"computed {report.params:,}, counted 9"
     else:
         monkeypatch.setattr(counting, "meta_flops", lambda _: {"conv": 42})
-        numbers = f"computed {2 * report.macs:,} (2 × MACs), torch counts 42"
+        numbers = f"computed {2 * report.macs:,}, counted 42"
     result = run("build", *SPEC)
     assert result.code == 1
     assert numbers in result.err
