@@ -1,4 +1,4 @@
-"""archc beside its peers, in one run: `python -m tests.benchmarks` prints the README's table.
+"""archc beside its peers, in one run: `python -m tests.benchmarks` prints the README's tables.
 
 Every pair is timed alternately, so that a busy moment of the machine falls on both; the medians and their ratio count.
 """
@@ -126,14 +126,14 @@ def keras_building(rounds: int) -> None:
         row(f"`archc.build` of `{name}` for Keras on {backend}", "keras.applications' constructor", *medians)
 
 
-SECTIONS = {
+AGAINST_PEERS = {
     "cold": (cold, 9),
     "pricing": (pricing, 15),
     "building": (building, 15),
     "forward": (forward, 15),
-    "tradeoffs": (tradeoffs, 7),
     "keras": (keras_building, 15),
 }
+SECTIONS = (*AGAINST_PEERS, "tradeoffs")
 
 
 def main() -> None:
@@ -143,12 +143,14 @@ def main() -> None:
     warnings.simplefilter("ignore")
     logging.getLogger("fvcore").setLevel(logging.ERROR)
     torch.set_num_threads(1)  # threads that wait for each other make a busy machine's timings meaningless
-    chosen = parser.parse_args().sections or list(SECTIONS)
+    chosen = parser.parse_args().sections or SECTIONS
     print(f"Python {platform.python_version()}, torch {torch.__version__}, one thread; medians")
-    print("\n| what | archc | against | peer | ratio |\n|---|---|---|---|---|")
-    for name in chosen:
-        section, rounds = SECTIONS[name]
-        section(rounds)
+    if paired := [AGAINST_PEERS[name] for name in chosen if name in AGAINST_PEERS]:
+        print("\n| what | archc | against | peer | ratio |\n|---|---|---|---|---|")
+        for section, rounds in paired:
+            section(rounds)
+    if "tradeoffs" in chosen:
+        tradeoffs(rounds=7)
 
 
 if __name__ == "__main__":
