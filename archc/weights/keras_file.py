@@ -17,9 +17,18 @@ SUFFIX = ".keras"
 SPEC = "archc_spec"
 
 
+DIRECTORY_FILE = "model.keras"
+"""The file of a directory that `archc build --backend keras -o` wrote."""
+
+
 def named_by(source: object) -> Path | None:
-    """The file, if that is what a checkpoint is named by and its suffix is Keras's."""
-    path = Path(fspath(source)) if isinstance(source, str | PathLike) else Path()
+    """The file, if a checkpoint is named by one of Keras's, or by a directory that holds one of archc's."""
+    if not isinstance(source, str | PathLike):
+        return None
+    path = Path(fspath(source))
+    inside = path / DIRECTORY_FILE
+    if path.suffix != SUFFIX and inside.is_file() and not (path / "model.safetensors").is_file():
+        return inside
     return path if path.suffix == SUFFIX else None
 
 

@@ -71,6 +71,7 @@ def test_build_writes_a_model_that_predicts(tmp_path: Path, run: Run, pictures: 
     assert sorted(file.name for file in (tmp_path / "out").iterdir()) == ["model.keras", "report.json", "spec.yaml"]
     assert keras.saving.load_model(tmp_path / "out" / "model.keras").count_params() == 1_272_024 + 4_112
     assert run("predict", str(tmp_path / "out"), pictures[0]).code == 0
+    assert archc.load_weights(archc.build("mobilevit_xxs", device="meta"), tmp_path / "out").params == 1_272_024
     again = run("build", "mobilevit_xxs", "--backend", "keras", "-o", str(tmp_path / "out"))
     assert (again.code, "exist already" in again.err) == (2, True)
 
