@@ -57,6 +57,8 @@ def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | No
         values[node.name] = value
     outputs = {name: values[node] for name, node in graph.outputs.items()}
     model = Network(source, next(iter(outputs.values())) if graph.single else outputs, name=_model_name(graph.name))
+    if policy is not None:
+        model.dtype_policy = policy  # or it would round what it is given to Keras's default
     model.archc_graph = graph
     return model
 
