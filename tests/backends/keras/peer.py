@@ -1,7 +1,7 @@
 """A spec's Keras model against its torch module, on the Keras backend of this process.
 
 `python -m tests.backends.keras.peer CASE...` prints one JSON object per case, for tests that need another backend: a
-spec, `odd:SPEC` for an odd size as well, or `step:SPEC` for a step of training.
+spec, or `step:SPEC` for a step of training.
 """
 
 from __future__ import annotations
@@ -21,9 +21,6 @@ from tests.backends.torch.peers import shake
 
 ODD = (77, 98)
 """A size that no stride and no patch divides."""
-
-SMALLER = {"deeplabv3_resnet50": (129, 129), "fcn_resnet50": (129, 129)}
-"""Instead of their own 520×520, which takes half a minute on one core."""
 
 
 def pair(graph: Graph) -> tuple[nn.Module, Any]:
@@ -101,16 +98,16 @@ def training(name: str) -> Graph:
     return archc.lower(archc.load(name, overrides))
 
 
-def compare(name: str, odd: bool = True) -> dict[str, Any]:
-    """Everything that has to agree, of a bundled spec; at an `odd` size, too."""
+def compare(name: str) -> dict[str, Any]:
+    """Everything that has to agree, of a bundled spec, at its own size and at an odd one."""
     graph = archc.lower(archc.load(name))
     module, model = pair(graph)
     parameters = sum(p.numel() for p in module.parameters())
     buffers = sum(b.numel() for n, b in module.named_buffers() if not n.endswith("num_batches_tracked"))
     return {
         "spec": name,
-        "errors": errors(module, model, SMALLER.get(name, graph.input.shape[1:]), batch=1),
-        "odd": errors(module, model, ODD, batch=1) if odd else {},
+        "errors": errors(module, model, graph.input.shape[1:], batch=1),
+        "odd": errors(module, model, ODD, batch=1),
         "trainable": [counts(model.trainable_weights), parameters, graph.total.params],
         "other": [counts(model.non_trainable_weights), buffers, graph.total.buffers],
     }
@@ -119,5 +116,5 @@ def compare(name: str, odd: bool = True) -> dict[str, Any]:
 if __name__ == "__main__":
     for spec in sys.argv[1:]:
         kind, _, name = spec.rpartition(":")
-        result = {"step": step(training(name))} if kind == "step" else compare(name, odd=kind == "odd")
+        result = {"step": step(training(name))} if kind == "step" else compare(name)
         print(json.dumps({"case": spec, **result}), flush=True)
