@@ -26,8 +26,8 @@ class Outcome(NamedTuple):
     warnings: tuple[Diagnostic, ...]
 
 
-def load(source: str, overrides: Sequence[str]) -> Spec:
-    """Load a spec and show its warnings.
+def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
+    """Load a spec and show its warnings; see `show_warnings`.
 
     Raises:
         SpecError: as `archc.load`.
@@ -36,8 +36,14 @@ def load(source: str, overrides: Sequence[str]) -> Spec:
 
     with _no_python_warnings():
         spec = archc.load(source, overrides)
-    show_diagnostics(spec.warnings)
+    show_warnings(spec, built=built)
     return spec
+
+
+def show_warnings(spec: Spec, *, built: bool = False) -> None:
+    """Show what is probably not meant; of a network that was `built` before, only what the overrides give reason to."""
+    found = [w for w in spec.warnings if not built or (w.span is not None and w.span.source.kind == "override")]
+    show_diagnostics(found)
 
 
 def lowered(spec: Spec) -> Graph:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from archc.cli.loading import load
+from archc.cli.loading import load, show_warnings
 
 if TYPE_CHECKING:
     from archc.spec.schema import Spec
@@ -40,7 +40,7 @@ def find(source: str, overrides: Sequence[str], weights: Path | None = None) -> 
         if not own.is_file() and (path / "model.keras").is_file():
             own = path / "model.keras"
         _check_directory(path, [spec] if weights else [spec, own])
-        return Trained(load(str(spec), overrides), weights or own)
+        return Trained(load(str(spec), overrides, built=True), weights or own)
     if path.suffix == ".keras":
         return Trained(_stated(path, overrides), weights or path)
     if path.suffix == ".safetensors":
@@ -83,7 +83,6 @@ def _stated(path: Path, overrides: Sequence[str]) -> Spec:
 
 
 def _from_text(path: Path, text: str | None, overrides: Sequence[str]) -> Spec:
-    from archc.cli.output import show_diagnostics
     from archc.spec.diagnostics import Source, SpecWarning
     from archc.spec.load import Document
     from archc.spec.overrides import parse
@@ -95,5 +94,5 @@ def _from_text(path: Path, text: str | None, overrides: Sequence[str]) -> Spec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
         spec = Document(read_text(Source(str(path), text)), path.stem, KNOWN).spec(parse(overrides))
-    show_diagnostics(spec.warnings)
+    show_warnings(spec, built=True)
     return spec

@@ -327,8 +327,9 @@ _TABLE = (
     _error(
         "mask-crop",
         "a mask of a picture that is cropped",
-        "A mask gives every pixel of a picture its class, so nothing of the picture may be cut off before: "
-        "`input.crop` must be 1.0, and the shorter side is resized to `input.size`.",
+        "A mask gives every pixel of a picture its class, so nothing of the picture is cut off before: the shorter "
+        "side is resized to `input.size`, whatever `input.crop` a classifier's spec states. To override it asks for "
+        "what cannot be done.",
         "archc predict my_segmenter/ cat.png input.crop=0.875",
     ),
     _error(

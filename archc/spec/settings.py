@@ -95,14 +95,17 @@ class Input(Settings):
     """The input contract: the tensor's shape, and how a picture becomes it.
 
     A picture is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to
-    [0, 1], put in `channel_order`, and normalised by `mean` and `std`.
+    [0, 1], put in `channel_order`, and normalised by `mean` and `std`. Masks are of whole pictures, their shorter side
+    `size`, and a detector resizes by its own settings: neither is cropped.
     """
 
     channels: Positive = 3
     size: Size = (224, 224)
     mean: PerChannel = Field((0.485, 0.456, 0.406), description="one number, or one per channel; default ImageNet's")
     std: PerChannel = Field((0.229, 0.224, 0.225), description="one number, or one per channel; default ImageNet's")
-    crop: Annotated[float, Field(gt=0, le=1)] = Field(0.875, description="size / shorter side before the crop")
+    crop: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.875, description="of a classifier's pictures: size / shorter side before the crop"
+    )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channel_order: Literal["rgb", "bgr"] = "rgb"
 

@@ -74,9 +74,10 @@ class Preparation:
     """What an input contract makes of pictures.
 
     A picture is resized until it just covers the size before the crop, which is `size / crop` rounded down, its
-    proportions kept; then the centre is cropped, or with `whole`, nothing is. For a square `size` that is the familiar
-    "shorter side to `size / crop`", computed as torchvision does. For another, the picture has to cover a rectangle, so
-    its shorter side need not be what decides: timm's evaluation transform does the same.
+    proportions kept; then the centre is cropped. With `whole`, it just covers `size`, and nothing is cropped. For a
+    square `size` that is the familiar "shorter side to `size / crop`", computed as torchvision does. For another, the
+    picture has to cover a rectangle, so its shorter side need not be what decides: timm's evaluation transform does
+    the same.
 
     Raises:
         TaskError: pictures have one channel or three, and the network takes another number.
@@ -87,7 +88,8 @@ class Preparation:
         self.contract = contract
         self.whole = whole
         self.crop = list(contract.size)
-        self.before_crop = [math.floor(side / contract.crop + _TOLERANCE) for side in contract.size]
+        crop = 1.0 if whole else contract.crop
+        self.before_crop = [math.floor(side / crop + _TOLERANCE) for side in contract.size]
         self._interpolation = InterpolationMode(contract.interpolation)
         self._mean, self._std = _per_channel(contract.mean), _per_channel(contract.std)
 

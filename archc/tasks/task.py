@@ -34,8 +34,8 @@ def task_of(spec: Spec, graph: Graph) -> Task:
     for each of `num_classes`, or the input's own size; anything else is a feature map.
 
     Raises:
-        TaskError: it returns features rather than scores; a mask whose classes are fewer than two; a mask of a picture
-            that `input.crop` cuts off.
+        TaskError: it returns features rather than scores; a mask whose classes are fewer than two; an override
+            that would crop a mask's picture.
     """
     if spec.detector is not None:
         return Task("boxes", spec.num_classes)
@@ -52,9 +52,10 @@ def task_of(spec: Spec, graph: Graph) -> Task:
     if shape.channels < 2:
         message = f"`{spec.name}` returns one channel, but a mask needs the scores of two classes or more"
         raise TaskError(Diagnostic("not-a-classifier", message, spec.span("num_classes")))
-    if spec.input.crop != 1:
-        message = f"a mask covers the whole picture, but `input.crop` is {spec.input.crop:g}"
-        raise TaskError(Diagnostic("mask-crop", message, spec.span("input", "crop"), help="state `input.crop=1.0`"))
+    crop = spec.span("input", "crop")
+    if spec.input.crop != 1 and crop is not None and crop.source.kind != "file":  # a file's may be a classifier's own
+        message = f"a mask covers the whole picture, so `input.crop` cannot be {spec.input.crop:g}"
+        raise TaskError(Diagnostic("mask-crop", message, crop, help="leave it out"))
     return Task("mask", shape.channels, output)
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import archc
 from archc.tasks.errors import TaskError
+from archc.tasks.images import Preparation
 from archc.tasks.task import Task, task_of
 
 
@@ -104,6 +106,16 @@ def test_a_mask_covers_the_whole_picture() -> None:
         decided("lraspp_mnv3_large", "input.crop=0.875")
     diagnostic = caught.value.diagnostic
     assert diagnostic.id == "mask-crop"
-    assert "`input.crop` is 0.875" in diagnostic.message
+    assert "`input.crop` cannot be 0.875" in diagnostic.message
     assert diagnostic.span is not None
     assert diagnostic.span.source.kind == "override"
+
+
+def test_a_classifiers_crop_is_no_masks(tmp_path: Path) -> None:
+    file = tmp_path / "mine.yaml"
+    file.write_text("defaults: [mnv3_small, _self_]\nstages: {head: [{block: fcn, out: 1000}]}\ndropout: 0.0\n")
+    spec = archc.load(file)
+    assert spec.input.crop == 0.875
+    assert task_of(spec, archc.lower(spec)).kind == "mask"
+    assert Preparation(spec.input, whole=True).before_crop == [224, 224]
+    assert Preparation(spec.input).before_crop == [256, 256]
