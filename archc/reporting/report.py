@@ -98,8 +98,8 @@ def _per_run(report: Report) -> Iterator[tuple[str, str]]:
         each = sum(head.macs_each for head in many if head.on == on)
         total = sum(head.macs for head in many if head.on == on)
         times = next(head.times for head in many if head.on == on)
-        count = f"{numbers.count(each)} MACs × {numbers.count(times)}"
-        yield f"for {on}", f"{count}; {numbers.count(report.macs - total)} without them"
+        count = f"{numbers.count(each)} MACs each, at most {numbers.count(times)} of them"
+        yield on, f"{count}; {numbers.count(report.macs - total)} for the rest"
 
 
 def _output(part: Part) -> str:

@@ -35,13 +35,13 @@ def test_two_levels_of_one_stride_are_warned_of_once(run: Run, command: list[str
 
 def test_the_report_states_the_cost_of_a_proposal(run: Run) -> None:
     result = run("report", MOBILE)
-    assert "for proposals     14,359,552 MACs × 150; 718,998,400 without them" in result.out
+    assert "proposals         14,359,552 MACs each, at most 150 of them; 718,998,400 for the rest" in result.out
     rows = [line.split() for line in result.out.splitlines() if line.startswith("rpn.head.level")]
     assert [row[row.index("on") + 1] for row in rows] == ["0", "1", "pool"]
     assert [row[-4] for row in rows] == ["609,355", "0", "0"]
     layers = run("report", MOBILE, "--layers")
     assert "roi_heads.box_head.fc6.0.linear on 150 proposals" in layers.out
-    assert "for proposals" not in run("report", SSD).out
+    assert "\nproposals" not in run("report", SSD).out
 
 
 def test_a_sweep_of_a_knob(run: Run) -> None:
