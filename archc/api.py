@@ -119,10 +119,19 @@ def build(
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     graph = as_graph(network)
-    if graph.calls and backend != "torch":
-        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
+    check_backend(graph, backend)
     module = importlib.import_module("archc.tasks.detector" if graph.calls else BACKENDS[backend])
     return module.build(graph, device=device, dtype=dtype, seed=seed)
+
+
+def check_backend(graph: Graph, backend: str) -> None:
+    """Check that a backend can build a network.
+
+    Raises:
+        ValueError: it cannot.
+    """
+    if graph.calls and backend != "torch":
+        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:

@@ -136,13 +136,10 @@ def _stage_prices(before: Graph, after: Graph) -> Iterator[StagePrice]:
 
 def _prices(graph: Graph) -> dict[str, Price]:
     prices: dict[str, Price] = {}
-    for region in graph.regions:
-        stage = region.name.partition(".")[0]
-        so_far, cost = prices.get(stage, Price()), region.fragment.total
-        prices[stage] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
-    for call in graph.calls:
-        so_far, cost = prices.get(call.name, Price()), call.total
-        prices[call.name] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
+    own = [(region.name.partition(".")[0], region.fragment.total) for region in graph.regions]
+    for name, cost in [*own, *((call.name, call.total) for call in graph.calls)]:
+        so_far = prices.get(name, Price())
+        prices[name] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
     return prices
 
 

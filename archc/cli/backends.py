@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from archc.ir.graph import Graph
 
 
 def keras() -> Any:
@@ -22,12 +25,18 @@ def keras() -> Any:
         raise click.UsageError(str(error)) from None
 
 
-def require_backend(name: str) -> None:
-    """Import a backend's library.
+def require_backend(name: str, graph: Graph) -> None:
+    """Import a backend's library, to build this network with.
 
     Raises:
-        click.UsageError: it is not installed.
+        click.UsageError: it is not installed, or cannot build such a network.
     """
+    from archc.api import check_backend
+
+    try:
+        check_backend(graph, name)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
     if name == "keras":
         keras()
         return

@@ -14,6 +14,7 @@ import click
 
 from archc.cli import arguments
 from archc.cli.arguments import Request
+from archc.weights.files import MODEL_FILES, REPORT_FILE, SPEC_FILE
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -21,16 +22,14 @@ if TYPE_CHECKING:
     from archc.reporting.model import Report
     from archc.spec.schema import Spec
 
-FILES = ("spec.yaml", "report.json")
-MODEL = {"torch": "model.safetensors", "keras": "model.keras"}
-"""The file of the network itself, by backend."""
+FILES = (SPEC_FILE, REPORT_FILE)
 
 
 @click.command(short_help="Build the network and verify its report.")
 @arguments.request()
 @click.option(
     "--backend",
-    type=click.Choice(list(MODEL)),
+    type=click.Choice(list(MODEL_FILES)),
     default="torch",
     show_default=True,
     help="The library to build with: a torch module, or a functional Keras model.",
@@ -39,7 +38,7 @@ MODEL = {"torch": "model.safetensors", "keras": "model.keras"}
     "-o",
     "--output",
     type=click.Path(file_okay=False, path_type=Path),
-    help=f"Write {', '.join(FILES)} and {' or '.join(MODEL.values())} into this directory.",
+    help=f"Write {', '.join(FILES)} and {' or '.join(MODEL_FILES.values())} into this directory.",
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the weights.")
 @arguments.force
@@ -53,16 +52,12 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
     from archc.cli.output import out
     from archc.reporting.report import print_report
 
-    files = (*FILES, MODEL[backend])
+    files = (*FILES, MODEL_FILES[backend])
     if output is not None and not force:
         arguments.refuse_existing(output / name for name in files)
     spec = load(request.spec, request.overrides)
     report = archc.report(lowered(spec))
-    if backend != "torch" and report.graph.calls:
-        raise click.UsageError(
-            f"`{spec.name}` is a detector, which torchvision's classes run: only torch can build it."
-        )
-    require_backend(backend)
+    require_backend(backend, report.graph)
     require_torchvision(report.graph)
     model = _build(report, backend, seed)
     console = out()
@@ -153,7 +148,7 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str
     try:
         _write_files(staging, spec, report, model, backend)
         if directory.is_dir():
-            for name in (*FILES, MODEL[backend]):
+            for name in (*FILES, MODEL_FILES[backend]):
                 os.replace(staging / name, directory / name)
         else:
             staging.chmod(0o777 & ~_umask())  # mkdtemp's own mode is for secrets
@@ -169,13 +164,13 @@ def _write_files(directory: Path, spec: Spec, report: Report, model: Any, backen
     from archc.spec.dump import to_yaml
 
     resolved = to_yaml(spec, full=True)
-    (directory / "spec.yaml").write_text(resolved, encoding="utf-8")
-    (directory / "report.json").write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+    (directory / SPEC_FILE).write_text(resolved, encoding="utf-8")
+    (directory / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     if backend == "keras":
-        keras().save(model, directory / MODEL[backend])
+        keras().save(model, directory / MODEL_FILES[backend])
         return
     require("safetensors.torch", "torch")
-    archc.save_weights(model, directory / MODEL[backend])
+    archc.save_weights(model, directory / MODEL_FILES[backend])
 
 
 def _umask() -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import click
@@ -28,9 +27,9 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
     without archc, unless the network has a layer that Keras lacks: then `import archc.backends.keras` first.
     """
     import archc
-    from archc.cli.backends import keras
+    from archc.cli.backends import keras, require_backend
     from archc.cli.counting import require
-    from archc.cli.loading import lowered
+    from archc.cli.loading import load_weights, lowered
     from archc.cli.network import find
     from archc.cli.output import out, show_diagnostics
     from archc.reporting.console import line
@@ -41,18 +40,12 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
         arguments.refuse_existing([output])
     spec, checkpoint = find(request.spec, request.overrides, weights)
     graph = lowered(spec)
-    if graph.calls:
-        raise click.UsageError(
-            f"`{spec.name}` is a detector, which torchvision's classes run: only torch can build it."
-        )
+    require_backend(to, graph)
     require("torch", "torch")
     require("safetensors", "torch")
-    backend = keras()
-    model = archc.build(graph, backend="keras", seed=0)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", archc.SpecWarning)
-        report = archc.load_weights(model, checkpoint, source)
-    backend.save(model, output)
+    model = archc.build(graph, backend=to, seed=0)
+    report = load_weights(model, checkpoint, source)
+    keras().save(model, output)
     show_diagnostics(report.warnings)
     console = out()
     console.print(line((report.file, "bold"), " fits ", (spec.name, "bold")))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from os import PathLike
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from archc.cli.output import show_diagnostics
 
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from archc.spec.diagnostics import Diagnostic
     from archc.spec.overrides import Override
     from archc.spec.schema import Spec
+    from archc.weights.report import LoadReport
 
 
 class Outcome(NamedTuple):
@@ -38,6 +40,20 @@ def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
         spec = archc.load(source, overrides)
     show_warnings(spec, built=built)
     return spec
+
+
+def load_weights(
+    model: Any, checkpoint: str | PathLike[str], source: str = "auto", partial: Sequence[str] = ()
+) -> LoadReport:
+    """Load a checkpoint; what its library does otherwise is told by the report's `warnings` alone.
+
+    Raises:
+        WeightsError: as `archc.load_weights`.
+    """
+    import archc
+
+    with _no_python_warnings():
+        return archc.load_weights(model, checkpoint, source, partial)
 
 
 def show_warnings(spec: Spec, *, built: bool = False) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from archc.cli.loading import load, show_warnings
+from archc.weights.files import MODEL_FILES, SPEC_FILE
 
 if TYPE_CHECKING:
     from archc.spec.schema import Spec
@@ -36,9 +37,8 @@ def find(source: str, overrides: Sequence[str], weights: Path | None = None) -> 
 
     path = Path(source)
     if path.is_dir():
-        spec, own = path / "spec.yaml", path / "model.safetensors"
-        if not own.is_file() and (path / "model.keras").is_file():
-            own = path / "model.keras"
+        models = [path / name for name in MODEL_FILES.values()]
+        spec, own = path / SPEC_FILE, next((model for model in models if model.is_file()), models[0])
         _check_directory(path, [spec] if weights else [spec, own])
         return Trained(load(str(spec), overrides, built=True), weights or own)
     if path.suffix == ".keras":
@@ -70,7 +70,8 @@ def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
     from archc.cli.counting import require
 
     require("torch", "predict")
-    from archc.weights.read import SPEC, read
+    from archc.ir.graph import SPEC
+    from archc.weights.read import read
 
     return _from_text(path, read(path).metadata.get(SPEC), overrides)
 

@@ -105,7 +105,7 @@ def predict(question: Question, **options: Any) -> int:
     directly inside), or a glob in quotes. A picture that cannot be read is skipped and reported; the exit code is then
     1.
     """
-    import archc
+    from archc.blocks.lower import lower
     from archc.cli.drawings import places
     from archc.cli.network import find
     from archc.tasks.sources import pictures
@@ -117,9 +117,7 @@ def predict(question: Question, **options: Any) -> int:
     images = pictures(question.images)
     spec, checkpoint = find(question.network, question.overrides, asked.weights)
     spec = keeping(spec, asked.threshold)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", archc.SpecWarning)  # advice for who writes a spec, not for who uses a network
-        graph = archc.lower(spec)
+    graph = lower(spec)  # its warnings are advice for who writes a spec, not for who uses a network
     task = task_of(spec, graph)
     _check(asked, task.kind, spec.name)
     drawings = {} if asked.output is None else places(asked.output, images, asked.force)

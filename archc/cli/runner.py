@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -81,13 +80,12 @@ def _least(spec: Spec) -> float:
 
 def _refuses(spec: Spec, height: int, width: int) -> str:
     """Why the network cannot take an input of this size; empty where it can."""
-    import archc
+    from archc.blocks.lower import lower
+    from archc.spec.diagnostics import SpecError
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", archc.SpecWarning)
-            archc.lower(spec.override({"input.size": [height, width]}))
-    except archc.SpecError as error:
+        lower(spec.override({"input.size": [height, width]}))
+    except SpecError as error:
         return error.diagnostics[0].message
     return ""
 
@@ -115,13 +113,11 @@ def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str)
 
 def _module(graph: Graph, checkpoint: Path) -> Any:
     import archc
+    from archc.cli.loading import load_weights
     from archc.cli.output import show_diagnostics
 
     model = archc.build(graph, device="meta")  # nothing is drawn that the checkpoint would overwrite
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", archc.SpecWarning)
-        loaded = archc.load_weights(model, checkpoint)
-    show_diagnostics(loaded.warnings)
+    show_diagnostics(load_weights(model, checkpoint).warnings)
     return model
 
 

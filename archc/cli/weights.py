@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -66,7 +65,7 @@ def weights(
     """
     import archc
     from archc.cli.counting import require
-    from archc.cli.loading import load, lowered
+    from archc.cli.loading import load, load_weights, lowered
     from archc.cli.output import out, print_json, show_diagnostics
 
     spec = load(pair.spec, pair.overrides)
@@ -75,9 +74,7 @@ def weights(
     require("safetensors", "torch")
     # What the checkpoint holds need not be drawn first.
     model = archc.build(graph, seed=seed) if partial else archc.build(graph, device="meta")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", archc.SpecWarning)
-        report = archc.load_weights(model, pair.checkpoint, source, partial)
+    report = load_weights(model, pair.checkpoint, source, partial)
     written = archc.save_weights(model, output, names, overwrite=force) if output is not None else ()
     show_diagnostics(report.warnings)
     if as_json:

@@ -13,9 +13,15 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from archc.ir.ops import Input, Op, Price, Shape, infer, price
+from archc.ir.ops import Input, Op, Price, Shape, Weight, infer, price
 from archc.spec.diagnostics import Diagnostic
 from archc.spec.dump import to_yaml
+
+GRAPH = "archc_graph"
+"""The attribute of a compiled network that keeps its graph: what its weights are called elsewhere follows from it."""
+
+SPEC = "archc_spec"
+"""The key under which a file of a network's weights states the spec, as YAML."""
 
 
 class Node(NamedTuple):
@@ -164,6 +170,14 @@ class Graph:
     def shapes(self) -> dict[str, Shape]:
         """Output shapes by node name."""
         return {node.name: node.shape for node in self.nodes}
+
+    def weighted(self) -> Iterator[tuple[Node, tuple[Shape, ...], tuple[Weight, ...]]]:
+        """Every operation that owns tensors, with its inputs' shapes and these tensors, in execution order."""
+        shapes = self.shapes()
+        for node in self.nodes:
+            inputs = tuple([shapes[name] for name in node.inputs])
+            if weights := node.op.weights(*inputs):
+                yield node, inputs, weights
 
     def priced(self) -> Iterator[tuple[Node, Price]]:
         """Every node with its cost, in execution order."""

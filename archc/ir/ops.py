@@ -175,6 +175,19 @@ def pad_symmetric(kernel: int, dilation: int) -> int:
     return (kernel - 1) // 2 * dilation
 
 
+def pads_symmetric(kernel: Pair, dilation: int = 1) -> Pair:
+    """The same by axis: above and below, left and right."""
+    return pad_symmetric(kernel[0], dilation), pad_symmetric(kernel[1], dilation)
+
+
+def pads_same(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
+    """TensorFlow's padding along one axis, before and after: the output is ceil(size / stride), the odd pixel's at the
+    end.
+    """
+    total = max((-(-size // stride) - 1) * stride + (kernel - 1) * dilation + 1 - size, 0)
+    return total // 2, total - total // 2
+
+
 @dataclass(frozen=True)
 class Conv(Op):
     """2-D convolution. `padding` is a rule, not a number: `same` depends on the size (TensorFlow's)."""

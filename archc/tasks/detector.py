@@ -16,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from archc.backends.torch import GRAPH, assemble, initialise
-from archc.ir.graph import Graph
+from archc.backends.torch import assemble, initialise
+from archc.ir.graph import GRAPH, Graph
 from archc.spec.detector import DefaultBoxes, Detector, FasterRcnn, PictureResize, Ssd, of_level
 from archc.spec.settings import Input
 from archc.weights.origin import spec_of
@@ -52,12 +52,11 @@ def build(
     if spec is None or spec.detector is None:
         raise ValueError(f"`{graph.name}` was not lowered from a spec with a `detector`")
     meta = device is not None and torch.device(device).type == "meta"
-    modules = {
-        name: assemble(part, device="meta" if meta else "cpu", dtype=dtype) for name, part in networks(graph).items()
-    }
+    parts = networks(graph)
+    modules = {name: assemble(part, device="meta" if meta else "cpu", dtype=dtype) for name, part in parts.items()}
     if not meta:
         generator = torch.Generator().manual_seed(seed) if seed is not None else None
-        for name, part in networks(graph).items():
+        for name, part in parts.items():
             initialise(modules[name], part, generator)
     model = _detector(spec.detector, graph, modules, spec.num_classes, spec.input)
     setattr(model, GRAPH, graph)

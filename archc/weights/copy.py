@@ -8,12 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from archc.backends import backend_of
-from archc.ir.graph import Graph
-from archc.spec.diagnostics import did_you_mean, one_of
+from archc.ir.graph import GRAPH, Graph
 from archc.weights.error import refuse
-
-GRAPH = "archc_graph"
-"""The attribute that all backends keep the graph under."""
+from archc.weights.partial import partial_rows, selects
 
 
 @dataclass(frozen=True)
@@ -112,33 +109,12 @@ _Weights = Mapping[str, tuple[tuple[int, ...], bool]]
 
 def _weights(graph: Graph, alone: Sequence[str]) -> _Weights:
     """Shape and trainability of every weight, but for the stages and rows that are left alone."""
-    shapes = graph.shapes()
     return {
         f"{node.name}.{weight.name}": (weight.shape, weight.trainable)
-        for region in graph.regions
-        if region.name not in alone and region.name.partition(".")[0] not in alone
-        for node in region.nodes()
-        for weight in node.op.weights(*(shapes[name] for name in node.inputs))
+        for node, _, weights in graph.weighted()
+        if not selects(alone, node.name)
+        for weight in weights
     }
-
-
-def partial_rows(graph: Graph, partial: str | Sequence[str] | None) -> list[str]:
-    """The stages and rows to leave as they are.
-
-    Raises:
-        WeightsError: there are no such ones.
-    """
-    names = [] if partial is None else [partial] if isinstance(partial, str) else list(partial)
-    known = {*graph.groups, *(region.name for region in graph.regions)}
-    for call in graph.calls:
-        parts = call.name.split(".")
-        known |= {".".join(parts[:end]) for end in range(1, len(parts) + 1)}
-        known |= {f"{call.name}.{name}" for name in (*call.graph.groups, *(r.name for r in call.graph.regions))}
-    for name in names:
-        if name not in known:
-            message = f"there is no stage or row `{name}` to leave as it is"
-            raise refuse("weights-partial", message, help=did_you_mean(name, known) or one_of(graph.groups))
-    return names
 
 
 def _difference(key: str, offered: Any, wanted: Any) -> str:

@@ -26,8 +26,9 @@ from archc.spec.row import Row
 from archc.spec.schema import Spec
 from archc.spec.values import Ratio
 from archc.weights.maps import Layout
-from archc.weights.match import Match, match, selects
+from archc.weights.match import Match, match
 from archc.weights.naming import COUNTER, Slot, slots
+from archc.weights.partial import selects
 from archc.weights.policy import expectations, nearest
 from archc.weights.read import Checkpoint
 

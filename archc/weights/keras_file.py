@@ -9,16 +9,13 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from archc.ir.graph import SPEC
 from archc.weights.copy import CopyReport, copy_weights
 from archc.weights.error import refuse
-from archc.weights.report import LoadReport, StageLoad
+from archc.weights.files import MODEL_FILES
+from archc.weights.report import LoadReport, by_stage
 
 SUFFIX = ".keras"
-SPEC = "archc_spec"
-
-
-DIRECTORY_FILE = "model.keras"
-"""The file of a directory that `archc build --backend keras -o` wrote."""
 
 
 def named_by(source: object) -> Path | None:
@@ -26,8 +23,8 @@ def named_by(source: object) -> Path | None:
     if not isinstance(source, str | PathLike):
         return None
     path = Path(fspath(source))
-    inside = path / DIRECTORY_FILE
-    if path.suffix != SUFFIX and inside.is_file() and not (path / "model.safetensors").is_file():
+    inside = path / MODEL_FILES["keras"]
+    if path.suffix != SUFFIX and inside.is_file() and not (path / MODEL_FILES["torch"]).is_file():
         return inside
     return path if path.suffix == SUFFIX else None
 
@@ -73,11 +70,6 @@ def _damaged(path: Path, why: str) -> Exception:
 
 
 def _report(file: str, copied: CopyReport) -> LoadReport:
-    stages: dict[str, StageLoad] = {}
-    for key, params in copied.copied.items():
-        name = key.partition(".")[0]
-        so_far = stages.get(name, StageLoad(name, 0, 0))
-        stages[name] = StageLoad(name, so_far.tensors + 1, so_far.params + params)
     return LoadReport(
         file=file,
         source="archc",
@@ -85,7 +77,7 @@ def _report(file: str, copied: CopyReport) -> LoadReport:
         detected=True,
         wrapper="",
         prefix="",
-        stages=tuple(stages.values()),
+        stages=by_stage(copied.copied.items()),
         left=copied.left,
         skipped=(),
         pruned=(),

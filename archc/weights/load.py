@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Sequence
 from dataclasses import replace
@@ -14,7 +15,7 @@ from torch import Tensor, nn
 from archc.backends import backend_of
 from archc.backends.torch import build
 from archc.spec.diagnostics import Diagnostic
-from archc.weights.copy import copy_weights, partial_rows
+from archc.weights.copy import copy_weights
 from archc.weights.detect import detect
 from archc.weights.error import WeightsWarning, refuse
 from archc.weights.layout import joined
@@ -24,9 +25,10 @@ from archc.weights.mismatch import mismatch
 from archc.weights.module import agree, key_of
 from archc.weights.naming import Slot, slots
 from archc.weights.origin import graph_of, unwrapped
+from archc.weights.partial import partial_rows
 from archc.weights.policy import warnings as policy_warnings
 from archc.weights.read import Checkpoint, StateDict, read
-from archc.weights.report import LoadReport, StageLoad
+from archc.weights.report import LoadReport, by_stage
 
 
 def load_weights(
@@ -131,12 +133,7 @@ def _report(
     casts: Sequence[str],
     warned: tuple[Diagnostic, ...],
 ) -> LoadReport:
-    stages: dict[str, StageLoad] = {}
-    for slot in found.found:
-        name = slot.row.partition(".")[0]
-        so_far = stages.get(name, StageLoad(name, 0, 0))
-        params = torch.Size(slot.weight.shape).numel() if slot.weight.trainable else 0
-        stages[name] = StageLoad(name, so_far.tensors + 1, so_far.params + params)
+    params = ((slot.row, math.prod(slot.weight.shape) * slot.weight.trainable) for slot in found.found)
     return LoadReport(
         file=checkpoint.file,
         source=layout.library if layout else ARCHC,
@@ -144,7 +141,7 @@ def _report(
         detected=detected,
         wrapper=checkpoint.wrapper,
         prefix=checkpoint.prefix,
-        stages=tuple(stages.values()),
+        stages=by_stage(params),
         left=tuple(key_of(slot) for slot in found.left),
         skipped=tuple(found.skipped),
         pruned=tuple(found.pruned),

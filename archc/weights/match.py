@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from archc.weights.layout import Shape
 from archc.weights.naming import Slot
+from archc.weights.partial import selects
 
 
 @dataclass
@@ -87,11 +88,6 @@ def match(
         else:
             result.surplus.append(name)
     return result
-
-
-def selects(partial: Sequence[str], row: str) -> bool:
-    """Whether a row is one of those named, by itself, by its stage, or by where a detector keeps it."""
-    return any(row == name or row.startswith(f"{name}.") for name in partial)
 
 
 def _prefixes(name: str) -> list[str]:

@@ -9,9 +9,8 @@ from typing import Any
 
 from torch import nn
 
-from archc.backends.torch import GRAPH
 from archc.blocks import REGISTRY
-from archc.ir.graph import Graph
+from archc.ir.graph import GRAPH, SPEC, Graph
 from archc.spec.diagnostics import Source, SpecWarning
 from archc.spec.load import Document
 from archc.spec.registry import BlockRegistry
@@ -20,7 +19,6 @@ from archc.spec.schema import Spec
 from archc.spec.values import reject
 from archc.spec.yaml import read_text
 from archc.weights.error import refuse
-from archc.weights.read import SPEC
 
 _WRAPPERS = ("_orig_mod", "module")
 """Where torch.compile and DataParallel keep the module they wrap."""

@@ -13,8 +13,8 @@ from archc.ir.graph import Graph
 from archc.spec.diagnostics import Diagnostic, SpecError
 from archc.spec.settings import Input
 from archc.weights.maps import ARCHC, Layout, Policy
-from archc.weights.match import selects
 from archc.weights.origin import spec_of, stated_in
+from archc.weights.partial import selects
 from archc.weights.read import Checkpoint
 
 _CLOSE = 0.01

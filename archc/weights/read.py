@@ -15,14 +15,12 @@ import torch
 from torch import Tensor
 
 from archc.weights.error import refuse
+from archc.weights.files import MODEL_FILES
 
 StateDict = Mapping[str, Any]
 
-DIRECTORY_FILE = "model.safetensors"
-"""The file of a directory that `archc build -o` wrote."""
-
-VERSION, SPEC, NAMES = "archc_version", "archc_spec", "archc_names"
-"""What a file of archc's says about itself, in safetensors' metadata."""
+VERSION, NAMES = "archc_version", "archc_names"
+"""What a file of archc's says about itself in safetensors' metadata, beside its spec."""
 
 _WRAPPERS = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "state_dict", "model_state_dict", "model", "net")
 """Keys under which training scripts keep the weights; averaged ones first, as they are what is published."""
@@ -70,7 +68,7 @@ def read(source: str | PathLike[str] | StateDict) -> Checkpoint:
         return _unwrapped(source, "", {})
     path = Path(fspath(source))
     if path.is_dir():
-        path = path / DIRECTORY_FILE
+        path = path / MODEL_FILES["torch"]
     values, metadata = _values(path)
     return _unwrapped(values, path.name, metadata)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -15,6 +16,16 @@ class StageLoad:
     name: str
     tensors: int
     params: int
+
+
+def by_stage(loaded: Iterable[tuple[str, int]]) -> tuple[StageLoad, ...]:
+    """What each stage took, in order: `loaded` has the dotted name of every tensor with the parameters in it."""
+    stages: dict[str, StageLoad] = {}
+    for tensor, params in loaded:
+        name = tensor.partition(".")[0]
+        so_far = stages.get(name, StageLoad(name, 0, 0))
+        stages[name] = StageLoad(name, so_far.tensors + 1, so_far.params + params)
+    return tuple(stages.values())
 
 
 @dataclass(frozen=True)

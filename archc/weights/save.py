@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from archc.backends import backend_of
 from archc.backends.torch import build
-from archc.ir.graph import Graph
+from archc.ir.graph import SPEC, Graph
 from archc.spec.dump import to_yaml
 from archc.weights.copy import copy_weights
 from archc.weights.error import refuse
@@ -20,7 +20,7 @@ from archc.weights.maps import ARCHC, Layout, of_library
 from archc.weights.module import agree, key_of
 from archc.weights.naming import Slot, slots
 from archc.weights.origin import graph_of, spec_of, unwrapped
-from archc.weights.read import NAMES, SPEC, VERSION
+from archc.weights.read import NAMES, VERSION
 
 SUFFIX = ".safetensors"
 

@@ -3,14 +3,13 @@
 from archc.backends.keras.runtime import KerasMissingError  # first: it says what is missing
 
 # isort: split
-from archc.backends.keras.build import GRAPH, build
+from archc.backends.keras.build import build
 from archc.backends.keras.layers import activations, supported
 from archc.backends.keras.run import NoDeviceError, on_device, run
 from archc.backends.keras.storage import load, save
 from archc.backends.keras.tensors import fitting, read, skipped, write
 
 __all__ = [
-    "GRAPH",
     "KerasMissingError",
     "NoDeviceError",
     "activations",

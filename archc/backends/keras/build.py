@@ -13,11 +13,8 @@ from archc.backends.keras.modules import Network
 from archc.backends.keras.names import layer_names
 from archc.backends.keras.runtime import keras
 from archc.ir import ops
-from archc.ir.graph import Graph
+from archc.ir.graph import GRAPH, Graph
 from archc.spec.settings import Init
-
-GRAPH = "archc_graph"
-"""The attribute of a compiled model that keeps its graph: what its weights are called elsewhere follows from it."""
 
 
 def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None) -> Any:
@@ -59,7 +56,7 @@ def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | No
     model = Network(source, next(iter(outputs.values())) if graph.single else outputs, name=_model_name(graph.name))
     if policy is not None:
         model.dtype_policy = policy  # or it would round what it is given to Keras's default
-    model.archc_graph = graph
+    setattr(model, GRAPH, graph)
     return model
 
 

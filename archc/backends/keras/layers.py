@@ -96,7 +96,7 @@ def _padding(op: ops.Conv, site: Site) -> tuple[list[Layer], str]:
         if op.stride == 1 or op.dilation == 1:
             return [], "same"
         return [SamePadding2D(op.kernel, op.stride, op.dilation, **site.beside("pad"))], "valid"
-    pads = _symmetric(op.kernel, op.dilation)
+    pads = ops.pads_symmetric(op.kernel, op.dilation)
     if pads == (0, 0):
         return [], "valid"
     if op.stride == 1 and all(window % 2 for window in op.kernel):
@@ -104,14 +104,10 @@ def _padding(op: ops.Conv, site: Site) -> tuple[list[Layer], str]:
     return [stock.ZeroPadding2D(pads, **LAST, **site.beside("pad"))], "valid"
 
 
-def _symmetric(kernel: ops.Pair, dilation: int) -> ops.Pair:
-    return (ops.pad_symmetric(kernel[0], dilation), ops.pad_symmetric(kernel[1], dilation))
-
-
 def _pool(op: ops.Pool, site: Site) -> Sequence[Layer]:
     plain = {"pool_size": op.kernel, "strides": op.stride, "padding": "valid", **LAST, **site.own()}
     keras_pool = stock.MaxPooling2D if op.function == "max" else stock.AveragePooling2D
-    pads = (0, 0) if op.padding == "valid" else _symmetric(op.kernel, 1)
+    pads = (0, 0) if op.padding == "valid" else ops.pads_symmetric(op.kernel)
     if op.padding != "same":
         if pads == (0, 0):
             return [keras_pool(**plain)]

@@ -12,6 +12,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from archc.backends.keras.runtime import keras
+from archc.ir.graph import GRAPH, SPEC
+from archc.ir.ops import pads_same
 
 ops = keras.ops
 
@@ -61,7 +63,7 @@ class SamePadding2D(keras.layers.Layer):
     def compute_output_shape(self, input_shape: tuple[Size, ...]) -> tuple[Size, ...]:
         """As `call`."""
         sizes = [
-            None if size is None else size + sum(_same(size, window, self.strides, self.dilation_rate))
+            None if size is None else size + sum(pads_same(size, window, self.strides, self.dilation_rate))
             for size, window in zip(input_shape[1:3], self.kernel_size, strict=True)
         ]
         return (input_shape[0], *sizes, input_shape[3])
@@ -78,13 +80,8 @@ def _pair(values: Iterable[int]) -> Pair:
     return first, second
 
 
-def _same(size: int, window: int, stride: int, dilation: int) -> Pair:
-    total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
-    return total // 2, total - total // 2
-
-
 def _pads(shape: Any, kernel: Pair, stride: int, dilation: int = 1) -> list[Pair]:
-    height, width = (_same(size, window, stride, dilation) for size, window in zip(shape[1:3], kernel, strict=True))
+    height, width = (pads_same(size, window, stride, dilation) for size, window in zip(shape[1:3], kernel, strict=True))
     return [(0, 0), height, width, (0, 0)]
 
 
@@ -302,29 +299,24 @@ class Network(keras.Model):
     Keras saves it as a plain `keras.Model`, with one key more in its configuration, which loading ignores.
     """
 
-    archc_graph: Any = None
-
     def get_config(self) -> Config:
         """As every functional model's, and the spec."""
         from archc.spec.dump import to_yaml
 
-        spec = getattr(self.archc_graph, "spec", None)
+        spec = getattr(vars(self).get(GRAPH), "spec", None)
         text = spec if spec is None or isinstance(spec, str) else to_yaml(spec, full=True)
         return {**super().get_config(), **({SPEC: text} if text is not None else {})}
 
     def __reduce__(self) -> Any:
         # Keras pickles a model as its file, which leaves out the graph.
         _, arguments, *_ = super().__reduce__()
-        return _unpickled, (*arguments, self.archc_graph)
+        return _unpickled, (*arguments, vars(self).get(GRAPH))
 
 
 Network.__module__, Network.__qualname__, Network.__name__ = "keras", "Model", "Model"
 
-SPEC = "archc_spec"
-"""The key of a saved model's configuration that holds the spec it was built from, as YAML."""
-
 
 def _unpickled(file: Any, graph: Any) -> Any:
     model = keras.Model._unpickle_model(file)
-    model.archc_graph = graph
+    setattr(model, GRAPH, graph)
     return model

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from typing import Any
 
 from archc.backends.keras.runtime import keras
@@ -22,6 +23,13 @@ def on_device(name: str) -> Iterator[None]:
     Raises:
         NoDeviceError: it cannot be used.
     """
+    with keras.device(_usable(name)):
+        yield
+
+
+@cache
+def _usable(name: str) -> str:
+    """A device as Keras calls it, tried out once."""
     if keras.backend.backend() == "jax":
         kind, _, number = name.partition(":")
         name = f"{'gpu' if kind == 'cuda' else kind}:{number or 0}"
@@ -30,8 +38,7 @@ def on_device(name: str) -> Iterator[None]:
             keras.ops.convert_to_numpy(keras.ops.zeros((1,)))
     except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:  # the libraries' ways to say no
         raise NoDeviceError(str(error).partition("\n")[0]) from None
-    with keras.device(name):
-        yield
+    return name
 
 
 def run(model: Any, images: Array, output: str | None = None) -> Array:

@@ -83,12 +83,8 @@ class Held(NamedTuple):
 def held(model: Any, graph: Graph) -> Iterator[Held]:
     """Every weight of the graph in order."""
     found = {layer.name: layer for layer in model.layers}
-    names, shapes = layer_names(graph), graph.shapes()
-    for node in graph.nodes:
-        inputs = [shapes[name] for name in node.inputs]
-        weights = node.op.weights(*inputs)
-        if not weights:
-            continue
+    names = layer_names(graph)
+    for node, inputs, weights in graph.weighted():
         there = layouts(node.op, inputs)
         for weight in weights:
             layout = there[weight.name]

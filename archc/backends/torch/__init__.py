@@ -1,13 +1,12 @@
 """The PyTorch backend: a graph as an ordinary `torch.nn.Module`."""
 
-from archc.backends.torch.build import GRAPH, assemble, build
+from archc.backends.torch.build import assemble, build
 from archc.backends.torch.emit import module_path
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import activations, supported
 from archc.backends.torch.tensors import fitting, read, skipped, write
 
 __all__ = [
-    "GRAPH",
     "activations",
     "assemble",
     "build",

@@ -19,11 +19,8 @@ from archc.backends.torch.emit import (
 from archc.backends.torch.generated import module_class
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import Factory, layer
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import GRAPH, Graph, Node
 from archc.ir.ops import Shape
-
-GRAPH = "archc_graph"
-"""The attribute of a compiled module that keeps its graph: what its weights are called elsewhere follows from it."""
 
 
 def build(

@@ -95,9 +95,7 @@ def _pool(op: ops.Pool, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
 
 
 def _padding(kernel: ops.Pair, dilation: int, mode: ops.PadMode) -> ops.Pair:
-    if mode != "symmetric":
-        return (0, 0)
-    return (ops.pad_symmetric(kernel[0], dilation), ops.pad_symmetric(kernel[1], dilation))
+    return ops.pads_symmetric(kernel, dilation) if mode == "symmetric" else (0, 0)
 
 
 _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {

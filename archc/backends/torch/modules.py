@@ -12,14 +12,13 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
 from torch import Tensor, nn
 
+from archc.ir.ops import pads_same
+
 
 def _same_padding(x: Tensor, kernel: Sequence[int], stride: int, dilation: int) -> list[int]:
-    """TensorFlow's padding for this input: the output is ceil(size / stride), the odd pixel goes to the end."""
-    pads: list[int] = []
-    for size, window in zip(reversed(x.shape[-2:]), reversed(kernel), strict=True):
-        total = max((-(-size // stride) - 1) * stride + (window - 1) * dilation + 1 - size, 0)
-        pads += [total // 2, total - total // 2]
-    return pads
+    """TensorFlow's padding for this input, the last axis first."""
+    (height, width), (high, wide) = x.shape[-2:], kernel
+    return [*pads_same(width, wide, stride, dilation), *pads_same(height, high, stride, dilation)]
 
 
 class SameConv2d(nn.Conv2d):

@@ -17,9 +17,8 @@ Array = Any
 
 def held(graph: Graph) -> Iterator[tuple[str, Weight, str]]:
     """Every weight of the graph in order, with its name in the state dict."""
-    shapes = graph.shapes()
-    for node in graph.nodes:
-        for weight in node.op.weights(*(shapes[name] for name in node.inputs)):
+    for node, _, weights in graph.weighted():
+        for weight in weights:
             yield f"{node.name}.{weight.name}", weight, f"{module_path(node.name)}.{weight.name}"
 
 
