@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archc.api import build, copy_weights, load, load_weights, lower, report, save_weights, sweep
     from archc.blocks import REGISTRY, Block, Net
+    from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
+    from archc.language.schema import Spec
     from archc.reporting.model import Report
-    from archc.spec.diagnostics import Diagnostic, SpecError, SpecWarning
-    from archc.spec.schema import Spec
     from archc.weights.error import WeightsError
 
 __version__ = "0.1.0"
@@ -29,8 +29,8 @@ _HOMES = {
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
-    "archc.spec.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
-    "archc.spec.schema": ("Spec",),
+    "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
+    "archc.language.schema": ("Spec",),
     "archc.weights.error": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

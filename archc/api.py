@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower as _lower
+from archc.document.diagnostics import SpecWarning
+from archc.document.overrides import Override
 from archc.ir.graph import Graph
+from archc.language import load as _load
+from archc.language.schema import Spec
 from archc.reporting.model import Report
-from archc.spec import load as _load
-from archc.spec.diagnostics import SpecWarning
-from archc.spec.overrides import Override
-from archc.spec.schema import Spec
 
 if TYPE_CHECKING:
     from torch import nn
@@ -97,8 +97,8 @@ def build(
     """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
     `backend="keras"` a functional `keras.Model`, channels last.
 
-    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules; `archc.tasks.detector`
-    says what it takes and returns.
+    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
+    `archc.prediction.detector` says what it takes and returns.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
@@ -120,7 +120,7 @@ def build(
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     graph = as_graph(network)
     check_backend(graph, backend)
-    module = importlib.import_module("archc.tasks.detector" if graph.calls else BACKENDS[backend])
+    module = importlib.import_module("archc.prediction.detector" if graph.calls else BACKENDS[backend])
     return module.build(graph, device=device, dtype=dtype, seed=seed)
 
 

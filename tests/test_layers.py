@@ -14,7 +14,19 @@ import archc
 from archc.blocks import BUILTIN
 
 SOURCE = Path(archc.__file__).parent
-LAYERS = ["spec", "passes", "ir", "blocks", "analysis", "backends", "weights", "tasks", "reporting", "cli"]
+LAYERS = [
+    "document",
+    "language",
+    "passes",
+    "ir",
+    "blocks",
+    "analysis",
+    "backends",
+    "weights",
+    "prediction",
+    "reporting",
+    "cli",
+]
 MODULES = sorted(path for path in SOURCE.rglob("*.py"))
 
 
@@ -53,7 +65,7 @@ def test_layers_import_only_those_before_them(path: Path) -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=[str(path.relative_to(SOURCE)) for path in MODULES])
 def test_only_backends_know_torch_and_keras(path: Path) -> None:
-    if layer(path) in ("spec", "passes", "ir", "blocks", "analysis", "reporting"):
+    if layer(path) in ("document", "language", "passes", "ir", "blocks", "analysis", "reporting"):
         roots = {name.partition(".")[0] for name in imports(path)}
         assert not roots & {"torch", "keras", "tensorflow", "jax", "numpy"}
 
@@ -99,7 +111,7 @@ report.to_dict()
 assert not {"hydra", "omegaconf"} & set(sys.modules)
 archc.report("timm_mnv3_small")
 list(archc.sweep("mobilevit_xxs", ["width_mult=0.5,1"]))
-from archc.spec.json_schema import json_schema
+from archc.language.json_schema import json_schema
 json_schema(archc.REGISTRY)
 heavy = {"torch", "torchvision", "timm", "keras", "tensorflow", "jax", "numpy", "fvcore"} & set(sys.modules)
 print(sorted(heavy))

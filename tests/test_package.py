@@ -35,7 +35,7 @@ def run(installed: Path, *arguments: str, cwd: Path) -> subprocess.CompletedProc
 
 def test_bundled_specs_come_with_it(installed: Path, tmp_path: Path) -> None:
     program = (
-        "import archc, archc.spec.library as library\n"
+        "import archc, archc.document.library as library\n"
         "print(library.bundled_directory())\n"
         "print(len(library.bundled()), archc.report('mobilevit_s').params)"
     )

@@ -78,7 +78,7 @@ def test_the_language_page_is_valid(tmp_path: Path) -> None:
 
 
 def test_every_key_of_the_language_is_on_the_page() -> None:
-    from archc.spec.schema import Spec
+    from archc.language.schema import Spec
 
     keys = {info.alias or name for name, info in Spec.model_fields.items()} - {"name", "num_classes", "width_mult"}
     missing = {key for key in keys if not re.search(rf"`[^`]*\b{key}\b[^`]*`", README)}

@@ -11,9 +11,9 @@ from typing import Any
 from archc import passes
 from archc.blocks.lower import lower
 from archc.ir.graph import Graph
-from archc.spec.dump import row_values
-from archc.spec.row import Row
-from archc.spec.schema import Spec
+from archc.language.dump import row_values
+from archc.language.row import Row
+from archc.language.schema import Spec
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +36,7 @@ class RowChange:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class Cost:
     """Parameters and MACs."""
 
     params: int = 0
@@ -44,12 +44,12 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class StagePrice:
+class StageCost:
     """What one stage costs on both sides; None where a side does not have it, or does not need it."""
 
     name: str
-    before: Price | None
-    after: Price | None
+    before: Cost | None
+    after: Cost | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +59,8 @@ class Difference:
     names: tuple[str, str]
     settings: tuple[Change, ...]
     rows: tuple[RowChange, ...]
-    stages: tuple[StagePrice, ...]
-    totals: tuple[Price, Price]
+    stages: tuple[StageCost, ...]
+    totals: tuple[Cost, Cost]
 
     def __bool__(self) -> bool:
         return bool(self.settings or self.rows)
@@ -81,8 +81,8 @@ def diff(before: Spec, after: Spec) -> Difference:
         (before.name, after.name),
         tuple(_changes(_settings(before), _settings(after))),
         tuple(_row_changes(passes.run(before), passes.run(after))),
-        tuple(_stage_prices(*graphs)),
-        (Price(graphs[0].total.params, graphs[0].total.macs), Price(graphs[1].total.params, graphs[1].total.macs)),
+        tuple(_stage_costs(*graphs)),
+        (Cost(graphs[0].total.params, graphs[0].total.macs), Cost(graphs[1].total.params, graphs[1].total.macs)),
     )
 
 
@@ -128,18 +128,18 @@ def _changes(before: Mapping[str, Any], after: Mapping[str, Any], prefix: str = 
             yield Change(name, old, new)
 
 
-def _stage_prices(before: Graph, after: Graph) -> Iterator[StagePrice]:
-    old, new = _prices(before), _prices(after)
+def _stage_costs(before: Graph, after: Graph) -> Iterator[StageCost]:
+    old, new = _costs(before), _costs(after)
     for stage in _union(old, new):
-        yield StagePrice(stage, old.get(stage), new.get(stage))
+        yield StageCost(stage, old.get(stage), new.get(stage))
 
 
-def _prices(graph: Graph) -> dict[str, Price]:
-    prices: dict[str, Price] = {}
-    own = [(region.name.partition(".")[0], region.fragment.total) for region in graph.regions]
+def _costs(graph: Graph) -> dict[str, Cost]:
+    prices: dict[str, Cost] = {}
+    own = [(region.name.partition(".")[0], region.subgraph.total) for region in graph.regions]
     for name, cost in [*own, *((call.name, call.total) for call in graph.calls)]:
-        so_far = prices.get(name, Price())
-        prices[name] = Price(so_far.params + cost.params, so_far.macs + cost.macs)
+        so_far = prices.get(name, Cost())
+        prices[name] = Cost(so_far.params + cost.params, so_far.macs + cost.macs)
     return prices
 
 

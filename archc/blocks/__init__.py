@@ -13,7 +13,7 @@ from archc.blocks.detection import Fpn, SsdExtra
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
-from archc.spec.registry import BlockRegistry
+from archc.language.registry import BlockRegistry
 
 BUILTIN: dict[str, type[Block]] = {
     "conv": Conv,

@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from archc.ir import ops
 from archc.ir.graph import Builder, Node
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.settings import Init, Norm, count_of
-from archc.spec.values import Activation, Count, Padding
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.settings import Init, Norm, count_of
+from archc.language.values import Activation, Count, Padding
 
 
 class Net(Builder):

@@ -12,8 +12,8 @@ from archc.blocks.squeeze_excite import SqueezeColumn, squeeze_excite
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
-from archc.spec.settings import Init
-from archc.spec.values import Activation, Channels, Dilation, Expansion, Kernel, Padding, Probability, Stride
+from archc.language.settings import Init
+from archc.language.values import Activation, Channels, Dilation, Expansion, Kernel, Padding, Probability, Stride
 
 
 class InvertedResidual(Block):

@@ -9,8 +9,8 @@ from pydantic import BeforeValidator
 from archc.blocks.base import Block, Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init, Norm, NormKind, parse_norm
-from archc.spec.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
+from archc.language.settings import Init, Norm, NormKind, parse_norm
+from archc.language.values import Activation, Channels, Dilation, Kernel, Padding, Positive, Stride
 
 Groups = Positive | Literal["depthwise"]
 OwnNorm = Annotated[Norm | None, BeforeValidator(parse_norm, json_schema_input_type=NormKind | Norm | None)]

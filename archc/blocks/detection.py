@@ -11,8 +11,8 @@ from archc.blocks.base import Block, Net, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init, Norm
-from archc.spec.values import Activation, Channels, Kernel, Padding, Stride
+from archc.language.settings import Init, Norm
+from archc.language.values import Activation, Channels, Kernel, Padding, Stride
 
 
 class Fpn(Block):

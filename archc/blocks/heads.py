@@ -12,13 +12,13 @@ from typing import Any, NamedTuple
 from archc.blocks.conv import Conv
 from archc.blocks.simple import Linear
 from archc.ir import ops
-from archc.spec.detector import Box, FasterRcnn, Rpn, Ssd, SsdHead, of_level
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.settings import DropPath, Init, Norm
-from archc.spec.values import FrozenDict, Ratio, References
+from archc.language.detector import Box, FasterRcnn, Rpn, Ssd, SsdHead, of_level
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.settings import DropPath, Init, Norm
+from archc.language.values import FrozenDict, Ratio, References
 
-TRUNK = "backbone"
+BACKBONE = "backbone"
 """Where torchvision's detectors keep the network that their levels come from."""
 PROPOSALS = "proposals"
 

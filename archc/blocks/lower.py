@@ -9,17 +9,17 @@ from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
-from archc.blocks.heads import TRUNK, heads
+from archc.blocks.heads import BACKBONE, heads
+from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.ir import ops
-from archc.ir.graph import Call, Fragment, Graph, Node, Region
+from archc.ir.graph import Call, Graph, Node, Region, Subgraph
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify, verify_fragment
-from archc.spec import wiring
-from archc.spec.detector import FasterRcnn
-from archc.spec.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.wiring import INPUT, Position, Tap
+from archc.ir.verify import verify, verify_subgraph
+from archc.language import wiring
+from archc.language.detector import FasterRcnn
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.wiring import INPUT, Position, Tap
 
 STAGE_LABEL = "Stage"
 
@@ -34,7 +34,7 @@ def lower(spec: Spec, *, prune: bool = True) -> Graph:
     """
     written, spec = spec, passes.run(spec)
     shape = ops.Image(spec.input.channels, *spec.input.size)
-    graph = replace(_network(spec, shape, prune), contract=spec.input, spec=written)
+    graph = replace(_network(spec, shape, prune), preprocessing=spec.input, spec=written)
     return graph if spec.detector is None else _detector(spec, graph)
 
 
@@ -64,7 +64,9 @@ def _detector(spec: Spec, graph: Graph) -> Graph:
         Call(head.name, _network(head.spec, head.input), head.on, head.times, head.again)
         for head in heads(spec, images)
     )
-    return replace(graph, calls=calls, trunk=TRUNK, warnings=tuple(_same_strides(spec, graph.input.shape, images)))
+    return replace(
+        graph, calls=calls, backbone=BACKBONE, warnings=tuple(_same_strides(spec, graph.input.shape, images))
+    )
 
 
 def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image]) -> Iterator[Diagnostic]:
@@ -139,24 +141,24 @@ class _UnknownPartsError(ValueError):
 
 
 @lru_cache(maxsize=16_384)
-def _fragment(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str] | None) -> Fragment:
+def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str] | None) -> Subgraph:
     """The row's operations under local names, or those that these parts need; remembered, as sweeps lower the same rows
     again and again.
 
     Sound because a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings.
     """
     net = Net(settings.spec)
-    stubs = [net.stub(shape) for shape in shapes]
-    fragment = verify_fragment(net.finish(row.lower(net, *stubs)))
-    known = list(dict.fromkeys(node.name.split(".")[0] for node in fragment.nodes if node.name))
-    missing = [part for part in sorted(parts or ()) if part and fragment.last_under(part) is None]
+    placeholders = [net.placeholder(shape) for shape in shapes]
+    subgraph = verify_subgraph(net.finish(row.lower(net, *placeholders)))
+    known = list(dict.fromkeys(node.name.split(".")[0] for node in subgraph.nodes if node.name))
+    missing = [part for part in sorted(parts or ()) if part and subgraph.last_under(part) is None]
     if missing:
         raise _UnknownPartsError({part: did_you_mean(part, known) or one_of(known) for part in missing})
-    return fragment if parts is None else fragment.pruned([_part(fragment, part) for part in parts])
+    return subgraph if parts is None else subgraph.pruned([_part(subgraph, part) for part in parts])
 
 
-def _part(fragment: Fragment, part: str) -> Node:
-    node = fragment.last_under(part) if part else fragment.result
+def _part(subgraph: Subgraph, part: str) -> Node:
+    node = subgraph.last_under(part) if part else subgraph.result
     assert node is not None, part
     return node
 
@@ -209,10 +211,10 @@ class _Lowering:
         try:
             ordered = inputs if row.from_ is None and row.ports == ("x",) else _ordered(row, inputs)
             shapes = tuple([value.shape for value in ordered])
-            fragment = _fragment(row, shapes, self.settings, parts)
+            subgraph = _subgraph(row, shapes, self.settings, parts)
             names = tuple([value.name for value in ordered])
             init = self.spec.init.overlaid(getattr(row, "init", None))
-            self.regions[stage, index] = Region(name, row.label(), fragment, names, init, row.is_head)
+            self.regions[stage, index] = Region(name, row.label(), subgraph, names, init, row.is_head)
         except ShapeError as error:
             message = f"row `{name}` ({row.block}): {error}"
             note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"
@@ -229,9 +231,9 @@ class _Lowering:
         region = self.regions.get((tap.stage, tap.row))
         if region is None:
             return None
-        node = _part(region.fragment, tap.part)
-        if node in region.fragment.stubs:  # a row that passes its input on
-            return Value(region.inputs[region.fragment.stubs.index(node)], node.shape)
+        node = _part(region.subgraph, tap.part)
+        if node in region.subgraph.placeholders:  # a row that passes its input on
+            return Value(region.inputs[region.subgraph.placeholders.index(node)], node.shape)
         return Value(region.full(node.name), node.shape)
 
     def _span(self, row: Row) -> Span | None:

@@ -6,8 +6,8 @@ from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init
-from archc.spec.values import Activation, Channels, Dilation, Epsilon, Kernel, Padding, Positive, Probability
+from archc.language.settings import Init
+from archc.language.values import Activation, Channels, Dilation, Epsilon, Kernel, Padding, Positive, Probability
 
 
 class MobileVit(Block):

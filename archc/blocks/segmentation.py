@@ -10,8 +10,8 @@ from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init
-from archc.spec.values import Activation, Channels, Classes, Dilation, Many, Probability
+from archc.language.settings import Init
+from archc.language.values import Activation, Channels, Classes, Dilation, Many, Probability
 
 
 class SegmentationHead(Block):

@@ -9,8 +9,8 @@ from pydantic import model_validator
 from archc.blocks.base import Block, Net, activate, channels, image
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Init
-from archc.spec.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride, reject
+from archc.language.settings import Init
+from archc.language.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride, reject
 
 
 class Pool(Block):

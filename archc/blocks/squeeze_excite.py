@@ -9,8 +9,8 @@ from pydantic import BeforeValidator
 from archc.blocks.base import Net, activate, channels
 from archc.ir import ops
 from archc.ir.graph import Node
-from archc.spec.settings import Squeeze, squeeze_width
-from archc.spec.values import Expected
+from archc.language.settings import Squeeze, squeeze_width
+from archc.language.values import Expected
 
 
 def _parse_squeeze(value: Any) -> Any:

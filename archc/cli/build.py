@@ -19,8 +19,8 @@ from archc.weights.files import MODEL_FILES, REPORT_FILE, SPEC_FILE
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from archc.language.schema import Spec
     from archc.reporting.model import Report
-    from archc.spec.schema import Spec
 
 FILES = (SPEC_FILE, REPORT_FILE)
 
@@ -161,7 +161,7 @@ def _write_files(directory: Path, spec: Spec, report: Report, model: Any, backen
     import archc
     from archc.cli.backends import keras
     from archc.cli.counting import require
-    from archc.spec.dump import to_yaml
+    from archc.language.dump import to_yaml
 
     resolved = to_yaml(spec, full=True)
     (directory / SPEC_FILE).write_text(resolved, encoding="utf-8")

@@ -11,7 +11,7 @@ from archc.cli import arguments
 from archc.cli.arguments import Request
 
 if TYPE_CHECKING:
-    from archc.spec.diagnostics import Diagnostic
+    from archc.document.diagnostics import Diagnostic
 
 
 @click.command(short_help="Show every problem of every spec.")
@@ -31,8 +31,8 @@ def check(request: Request, style: str) -> int:
     """
     from archc.cli.loading import outcomes
     from archc.cli.output import err, exit_code, out, show_diagnostics
+    from archc.document.diagnostics import SpecError
     from archc.reporting.diagnostics import LINES, as_json
-    from archc.spec.diagnostics import SpecError
 
     found: list[Diagnostic] = []
     for source in request.specs:

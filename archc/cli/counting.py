@@ -96,6 +96,6 @@ def _runs(torch: Any, report: Report, device: str) -> Iterator[tuple[Callable[..
     graph = report.graph
     require_torchvision(graph)
     model = archc.build(graph, device=device).eval()
-    yield model.get_submodule(graph.trunk), torch.zeros(1, *report.input, device=device)
+    yield model.get_submodule(graph.backbone), torch.zeros(1, *report.input, device=device)
     for call in graph.calls:
         yield model.get_submodule(call.name), torch.zeros(call.times, *call.graph.input.shape, device=device)

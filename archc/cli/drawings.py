@@ -40,7 +40,7 @@ def places(output: Path, images: Sequence[Path], force: bool) -> dict[Path, Path
         UsageError: one file for several pictures, a suffix that cannot be written, two pictures of one name, a file
             that exists without `force`, or that is one of the pictures.
     """
-    from archc.tasks.sources import SUFFIXES
+    from archc.prediction.sources import SUFFIXES
 
     suffix = output.suffix.lower()
     if output.is_dir() or not suffix or (len(images) > 1 and suffix not in SUFFIXES):

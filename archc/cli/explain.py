@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from archc.spec.rules import Rule
+    from archc.document.rules import Rule
 
 WIDTH = 88
 
@@ -18,9 +18,9 @@ WIDTH = 88
 def explain(id: str | None) -> None:
     """Explain a diagnostic by the ID in its brackets; without one, list them all."""
     from archc.cli.output import out
+    from archc.document.diagnostics import did_you_mean
+    from archc.document.rules import RULES
     from archc.reporting.tables import Column, Table, number
-    from archc.spec.diagnostics import did_you_mean
-    from archc.spec.rules import RULES
 
     console = out()
     if id is None:

@@ -10,7 +10,7 @@ import click
 from archc.cli import arguments
 
 if TYPE_CHECKING:
-    from archc.spec.diagnostics import Diagnostic
+    from archc.document.diagnostics import Diagnostic
 
 
 _FIRST_CLAUSE = re.compile(r"\.$|\.\s(?=[A-Z`])|[;:]\s")
@@ -47,9 +47,9 @@ def list_(as_json: bool) -> int:
 
 def _specs() -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     from archc.cli.loading import outcomes
+    from archc.document.diagnostics import SpecError
+    from archc.document.library import bundled
     from archc.reporting.model import Report
-    from archc.spec.diagnostics import SpecError
-    from archc.spec.library import bundled
 
     specs: list[dict[str, Any]] = []
     problems: list[Diagnostic] = []

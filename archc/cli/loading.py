@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from archc.cli.output import show_diagnostics
 
 if TYPE_CHECKING:
+    from archc.document.diagnostics import Diagnostic
+    from archc.document.overrides import Override
     from archc.ir.graph import Graph
+    from archc.language.schema import Spec
     from archc.reporting.sweep import Variant
-    from archc.spec.diagnostics import Diagnostic
-    from archc.spec.overrides import Override
-    from archc.spec.schema import Spec
     from archc.weights.report import LoadReport
 
 
@@ -83,9 +83,9 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     """
     from archc.blocks import REGISTRY
     from archc.blocks.lower import lower
-    from archc.spec.diagnostics import SpecError
-    from archc.spec.load import Document
-    from archc.spec.overrides import parse, sweep
+    from archc.document.diagnostics import SpecError
+    from archc.document.overrides import parse, sweep
+    from archc.language.load import Document
 
     document = Document.open(source, REGISTRY)
     for chosen in sweep(parse(overrides)):
@@ -102,10 +102,10 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
 
 def variants(source: str, overrides: Sequence[str]) -> list[Variant]:
     """Every combination with its report; warnings and problems are shown, each once."""
+    from archc.document.overrides import parse
+    from archc.document.tree import dotted
     from archc.reporting.model import Report
     from archc.reporting.sweep import Variant
-    from archc.spec.overrides import parse
-    from archc.spec.tree import dotted
 
     swept = [number for number, override in enumerate(parse(overrides)) if override.swept]
     found: list[Variant] = []
@@ -124,14 +124,14 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     """Whether the overrides stand for several specs."""
     if not any(mark in text for text in overrides for mark in ",("):
         return False
-    from archc.spec.overrides import parse
+    from archc.document.overrides import parse
 
     return any(override.swept for override in parse(overrides))
 
 
 @contextmanager
 def _no_python_warnings() -> Iterator[None]:
-    from archc.spec.diagnostics import SpecWarning
+    from archc.document.diagnostics import SpecWarning
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)

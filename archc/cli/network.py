@@ -13,7 +13,7 @@ from archc.cli.loading import load, show_warnings
 from archc.weights.files import MODEL_FILES, SPEC_FILE
 
 if TYPE_CHECKING:
-    from archc.spec.schema import Spec
+    from archc.language.schema import Spec
 
 
 _CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt")
@@ -33,7 +33,7 @@ def find(source: str, overrides: Sequence[str], weights: Path | None = None) -> 
         click.UsageError: there are no weights, or not the files that `archc build -o` writes.
         SpecError: as `archc.load`.
     """
-    from archc.tasks.sources import SUFFIXES
+    from archc.prediction.sources import SUFFIXES
 
     path = Path(source)
     if path.is_dir():
@@ -84,10 +84,10 @@ def _stated(path: Path, overrides: Sequence[str]) -> Spec:
 
 
 def _from_text(path: Path, text: str | None, overrides: Sequence[str]) -> Spec:
-    from archc.spec.diagnostics import Source, SpecWarning
-    from archc.spec.load import Document
-    from archc.spec.overrides import parse
-    from archc.spec.yaml import read_text
+    from archc.document.diagnostics import Source, SpecWarning
+    from archc.document.overrides import parse
+    from archc.document.yaml import read_text
+    from archc.language.load import Document
     from archc.weights.origin import KNOWN
 
     if text is None:

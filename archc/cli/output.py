@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from archc.spec.diagnostics import Diagnostic
+    from archc.document.diagnostics import Diagnostic
 
 
 def out() -> Console:
@@ -47,7 +47,7 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
 
 def exit_code(diagnostics: Iterable[Diagnostic]) -> int:
     """0 fine, 1 the spec is wrong, 2 the command line is wrong: the gravest of the rules' own."""
-    from archc.spec.rules import RULES
+    from archc.document.rules import RULES
 
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]
     return max((RULES[error.id].exit_code if error.id in RULES else 1 for error in errors), default=0)

@@ -14,8 +14,8 @@ from archc.cli.runner import CLASSES, NO_NAMES, keeping, trained
 
 if TYPE_CHECKING:
     from archc.cli.progress import Progress
-    from archc.tasks.runner import Result, Runner, Skipped
-    from archc.tasks.task import Kind
+    from archc.prediction.runner import Result, Runner, Skipped
+    from archc.prediction.task import Kind
 
 BATCH = 32
 
@@ -43,7 +43,7 @@ class Options(NamedTuple):
 
 
 def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -> Question:
-    from archc.tasks.sources import looks_like_picture
+    from archc.prediction.sources import looks_like_picture
 
     overrides = tuple(word for word in words if arguments.split([word]).overrides and not looks_like_picture(word))
     named = tuple(word for word in words if word not in overrides)
@@ -108,8 +108,8 @@ def predict(question: Question, **options: Any) -> int:
     from archc.blocks.lower import lower
     from archc.cli.drawings import places
     from archc.cli.network import find
-    from archc.tasks.sources import pictures
-    from archc.tasks.task import task_of
+    from archc.prediction.sources import pictures
+    from archc.prediction.task import task_of
 
     asked = Options(**options)
     if asked.force and asked.output is None:
@@ -156,8 +156,8 @@ def _show(
 ) -> int:
     from archc.cli.output import err, out, print_json, show_diagnostics
     from archc.cli.progress import Progress
+    from archc.prediction.runner import Skipped
     from archc.reporting.predictions import printer
-    from archc.tasks.runner import Skipped
 
     console = out()
     show = printer(console, kind, images, brief=len(images) > 1 and asked.top is None)
@@ -191,12 +191,12 @@ def _show(
 def _drawn(result: Any, drawings: Mapping[Path, Path]) -> Path | None:
     """Draw a result, if it is to be drawn; returns where."""
     from archc.cli.drawings import save
-    from archc.tasks.runner import Skipped
+    from archc.prediction.runner import Skipped
 
     place = drawings.get(result.image)
     if place is None or isinstance(result, Skipped):
         return None
-    from archc.tasks.draw import draw
+    from archc.prediction.draw import draw
 
     save(draw(result), place)
     return place
@@ -210,7 +210,7 @@ def _batches(
     runner: Runner[Result], images: Sequence[Path], size: int, progress: Progress
 ) -> Iterator[list[Result | Skipped]]:
     """Results as they are done, so many at a time that the bar gives way to the text once for each batch."""
-    from archc.tasks.runner import predict
+    from archc.prediction.runner import predict
 
     batch: list[Result | Skipped] = []
     for result in predict(runner, images, size):

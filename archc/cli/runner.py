@@ -10,10 +10,10 @@ import click
 
 if TYPE_CHECKING:
     from archc.ir.graph import Graph
-    from archc.spec.schema import Spec
-    from archc.tasks.runner import Runner
-    from archc.tasks.scores import Scores
-    from archc.tasks.task import Task
+    from archc.language.schema import Spec
+    from archc.prediction.runner import Runner
+    from archc.prediction.scores import Scores
+    from archc.prediction.task import Task
 
 NO_NAMES = "none"
 CLASSES = 5
@@ -42,11 +42,11 @@ def trained(
 
     torch = require("torch", "predict")
     require("torchvision", "predict")
-    from archc.tasks.class_names import names_for, read_names
-    from archc.tasks.classify import Classifier
-    from archc.tasks.detect import Detector
-    from archc.tasks.scores import TorchBoxes
-    from archc.tasks.segment import Segmenter
+    from archc.prediction.class_names import names_for, read_names
+    from archc.prediction.classify import Classifier
+    from archc.prediction.detect import Detector
+    from archc.prediction.scores import TorchBoxes
+    from archc.prediction.segment import Segmenter
 
     if classes is None:
         names = names_for(task.kind, task.classes)
@@ -65,7 +65,7 @@ def keeping(spec: Spec, threshold: float | None) -> Spec:
     """The spec, whose detector, if it has one, does not drop by itself what is asked for."""
     if threshold is None or spec.detector is None:
         return spec
-    from archc.tasks.detect import own_threshold
+    from archc.prediction.detect import own_threshold
 
     own = own_threshold(spec.detector)
     return spec.override({own.key: threshold}) if threshold < own.score else spec
@@ -73,7 +73,7 @@ def keeping(spec: Spec, threshold: float | None) -> Spec:
 
 def _least(spec: Spec) -> float:
     """The score that boxes need to be told, where none is asked for."""
-    from archc.tasks.detect import THRESHOLD, own_threshold
+    from archc.prediction.detect import THRESHOLD, own_threshold
 
     return max(THRESHOLD, own_threshold(spec.detector).score) if spec.detector else THRESHOLD
 
@@ -81,7 +81,7 @@ def _least(spec: Spec) -> float:
 def _refuses(spec: Spec, height: int, width: int) -> str:
     """Why the network cannot take an input of this size; empty where it can."""
     from archc.blocks.lower import lower
-    from archc.spec.diagnostics import SpecError
+    from archc.document.diagnostics import SpecError
 
     try:
         lower(spec.override({"input.size": [height, width]}))
@@ -92,7 +92,7 @@ def _refuses(spec: Spec, height: int, width: int) -> str:
 
 def _scores(torch: Any, graph: Graph, task: Task, checkpoint: Path, device: str) -> Scores:
     """The network with its weights, run by Keras where a file of Keras's holds them."""
-    from archc.tasks.scores import KerasScores, TorchScores
+    from archc.prediction.scores import KerasScores, TorchScores
     from archc.weights import keras_file
 
     if not keras_file.named_by(checkpoint):

@@ -19,7 +19,7 @@ def schema(output: Path | None, force: bool) -> None:
     if output is not None and not force:
         arguments.refuse_existing([output])
     from archc.blocks import REGISTRY
-    from archc.spec.json_schema import json_schema
+    from archc.language.json_schema import json_schema
 
     text = json.dumps(json_schema(REGISTRY), indent=2) + "\n"
     if output is None:

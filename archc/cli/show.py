@@ -24,7 +24,7 @@ def show(request: Request, after: str, full: bool) -> None:
     """Show the spec as YAML, resolved, after any of the compiler's passes; or the graph."""
     from archc import passes
     from archc.cli.loading import load, lowered
-    from archc.spec.diagnostics import did_you_mean, one_of
+    from archc.document.diagnostics import did_you_mean, one_of
 
     known = ["load", *passes.PASSES, "lower"]
     if after not in known:
@@ -36,6 +36,6 @@ def show(request: Request, after: str, full: bool) -> None:
 
         sys.stdout.write(text(lowered(spec)) + "\n")
         return
-    from archc.spec.dump import to_yaml
+    from archc.language.dump import to_yaml
 
     sys.stdout.write(to_yaml(spec if after == "load" else passes.run(spec, after), full=full))

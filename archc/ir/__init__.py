@@ -2,6 +2,6 @@
 
 from archc.ir.graph import Builder, Graph, Node
 from archc.ir.ops import Op, Shape, ShapeError
-from archc.ir.verify import InvalidGraphError, verify, verify_fragment
+from archc.ir.verify import InvalidGraphError, verify, verify_subgraph
 
-__all__ = ["Builder", "Graph", "InvalidGraphError", "Node", "Op", "Shape", "ShapeError", "verify", "verify_fragment"]
+__all__ = ["Builder", "Graph", "InvalidGraphError", "Node", "Op", "Shape", "ShapeError", "verify", "verify_subgraph"]

@@ -1,6 +1,6 @@
 """The graph that specs are lowered to: primitive operations in execution order, under readable dotted names.
 
-A graph is made of regions, one per row of the spec. What a region contains, its fragment, is lowered, verified and
+A graph is made of regions, one per row of the spec. What a region contains, its subgraph, is lowered, verified and
 priced once for all graphs in which the same row meets the same input; the nodes under their full names are spelled
 out when something asks for them. So a sweep prices thousands of variants without lowering the same row twice.
 """
@@ -13,9 +13,9 @@ from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import Any, NamedTuple
 
-from archc.ir.ops import Input, Op, Price, Shape, Weight, infer, price
-from archc.spec.diagnostics import Diagnostic
-from archc.spec.dump import to_yaml
+from archc.document.diagnostics import Diagnostic
+from archc.ir.ops import Cost, Input, Op, Shape, Weight, cost, infer
+from archc.language.dump import to_yaml
 
 GRAPH = "archc_graph"
 """The attribute of a compiled network that keeps its graph: what its weights are called elsewhere follows from it."""
@@ -34,24 +34,24 @@ class Node(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Fragment:
-    """A piece of a graph under local names. `stubs` stand for its inputs; `scopes` label the dotted prefixes."""
+class Subgraph:
+    """A piece of a graph under local names. `placeholders` stand for its inputs; `scopes` label the dotted prefixes."""
 
-    stubs: tuple[Node, ...]
+    placeholders: tuple[Node, ...]
     nodes: tuple[Node, ...]
     scopes: Mapping[str, str]
     result: Node
 
-    def priced(self) -> Iterator[tuple[Node, Price]]:
+    def priced(self) -> Iterator[tuple[Node, Cost]]:
         """Every node with its cost, in execution order."""
-        shapes = {node.name: node.shape for node in (*self.stubs, *self.nodes)}
+        shapes = {node.name: node.shape for node in (*self.placeholders, *self.nodes)}
         for node in self.nodes:
-            yield node, price(node.op, node.shape, tuple([shapes[name] for name in node.inputs]))
+            yield node, cost(node.op, node.shape, tuple([shapes[name] for name in node.inputs]))
 
     @cached_property
-    def total(self) -> Price:
-        """The cost of the whole fragment."""
-        return Price.total(cost for _, cost in self.priced())
+    def total(self) -> Cost:
+        """The cost of the whole subgraph."""
+        return Cost.total(cost for _, cost in self.priced())
 
     @cached_property
     def shapes(self) -> Mapping[str, Shape]:
@@ -66,18 +66,18 @@ class Fragment:
                 return node
         return None
 
-    def pruned(self, wanted: Sequence[Node]) -> Fragment:
+    def pruned(self, wanted: Sequence[Node]) -> Subgraph:
         """Only what these nodes need."""
         live = {node.name for node in wanted}
         for node in reversed(self.nodes):
             if node.name in live:
                 live.update(node.inputs)
         nodes = tuple([node for node in self.nodes if node.name in live])
-        return Fragment(self.stubs, nodes, self.scopes, self.result)
+        return Subgraph(self.placeholders, nodes, self.scopes, self.result)
 
 
 class Region(NamedTuple):
-    """A fragment under its full name, reading these values. `label` becomes the class name of its module.
+    """A subgraph under its full name, reading these values. `label` becomes the class name of its module.
 
     `init` is the initialisation policy of its weights, carried along for the backends; `is_head` says that the row is
     a task's own head, and no part of the backbone.
@@ -85,19 +85,21 @@ class Region(NamedTuple):
 
     name: str
     label: str
-    fragment: Fragment
+    subgraph: Subgraph
     inputs: tuple[str, ...]
     init: Any = None
     is_head: bool = False
 
     def full(self, local: str) -> str:
-        """A local name of the fragment, in the graph."""
+        """A local name of the subgraph, in the graph."""
         return f"{self.name}.{local}" if local else self.name
 
     def nodes(self) -> Iterator[Node]:
-        """The fragment's operations under their full names."""
-        names = {stub.name: name for stub, name in zip(self.fragment.stubs, self.inputs, strict=True)}
-        for local, op, inputs, shape in self.fragment.nodes:
+        """The subgraph's operations under their full names."""
+        names = {
+            placeholder.name: name for placeholder, name in zip(self.subgraph.placeholders, self.inputs, strict=True)
+        }
+        for local, op, inputs, shape in self.subgraph.nodes:
             names[local] = self.full(local)
             yield Node(names[local], op, tuple([names[name] for name in inputs]), shape)
 
@@ -107,12 +109,12 @@ class Graph:
     """A lowered network.
 
     `outputs` maps the names that the network returns to nodes; with `single`, it returns one tensor rather than a
-    mapping. `groups` labels what regions lie in: stages. `contract` is the spec's input contract, carried along for
-    those who prepare pictures; `spec` is what it was lowered from, a `Spec`, or its YAML where the graph has been
+    mapping. `groups` labels what regions lie in: stages. `preprocessing` is the spec's `input`,
+    for those who prepare images; `spec` is what it was lowered from, a `Spec`, or its YAML where the graph has been
     pickled.
 
     A task that is no feed-forward graph, such as detection, has the networks that it runs on these outputs in `calls`;
-    `trunk` is where the module of the graph itself then lives in the whole. `warnings` tell what compiles, though
+    `backbone` is where the module of the graph itself then lives in the whole. `warnings` tell what compiles, though
     probably not to what was meant.
     """
 
@@ -122,10 +124,10 @@ class Graph:
     groups: Mapping[str, str]
     outputs: Mapping[str, str]
     single: bool
-    contract: Any = None
+    preprocessing: Any = None
     spec: Any = field(default=None, compare=False, repr=False)
     calls: tuple[Call, ...] = ()
-    trunk: str = ""
+    backbone: str = ""
     warnings: tuple[Diagnostic, ...] = field(default=(), compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -154,18 +156,18 @@ class Graph:
         labels = dict(self.groups)
         for region in self.regions:
             labels[region.name] = region.label
-            labels.update({region.full(path): label for path, label in region.fragment.scopes.items()})
+            labels.update({region.full(path): label for path, label in region.subgraph.scopes.items()})
         return {path: label for path, label in labels.items() if path in used}
 
     @cached_property
-    def own_total(self) -> Price:
+    def own_total(self) -> Cost:
         """The cost of the graph itself, without what a task calls."""
-        return Price.total(region.fragment.total for region in self.regions)
+        return Cost.total(region.subgraph.total for region in self.regions)
 
     @cached_property
-    def total(self) -> Price:
+    def total(self) -> Cost:
         """The cost of the whole network, `calls` and all."""
-        return Price.total([self.own_total, *(call.total for call in self.calls)])
+        return Cost.total([self.own_total, *(call.total for call in self.calls)])
 
     def shapes(self) -> dict[str, Shape]:
         """Output shapes by node name."""
@@ -179,10 +181,10 @@ class Graph:
             if weights := node.op.weights(*inputs):
                 yield node, inputs, weights
 
-    def priced(self) -> Iterator[tuple[Node, Price]]:
+    def priced(self) -> Iterator[tuple[Node, Cost]]:
         """Every node with its cost, in execution order."""
-        yield self.input, Price(0, 0, 0)
-        costs = (cost for region in self.regions for _, cost in region.fragment.priced())
+        yield self.input, Cost(0, 0, 0)
+        costs = (cost for region in self.regions for _, cost in region.subgraph.priced())
         yield from zip(self.nodes[1:], costs, strict=True)
 
 
@@ -201,29 +203,29 @@ class Call(NamedTuple):
     again: bool = False
 
     @property
-    def total(self) -> Price:
+    def total(self) -> Cost:
         """The cost of all its runs."""
         params, buffers, macs = self.graph.total
-        return Price(0, 0, self.times * macs) if self.again else Price(params, buffers, self.times * macs)
+        return Cost(0, 0, self.times * macs) if self.again else Cost(params, buffers, self.times * macs)
 
 
 @dataclass
 class Builder:
-    """Builds a fragment; what `lower` methods of blocks call.
+    """Builds a subgraph; what `lower` methods of blocks call.
 
     Names given to `add` and `scope` are local: the scopes that are open make them dotted.
     """
 
-    _stubs: list[Node] = field(default_factory=list)
+    _placeholders: list[Node] = field(default_factory=list)
     _nodes: list[Node] = field(default_factory=list)
     _taken: set[str] = field(default_factory=set)
     _scopes: dict[str, str] = field(default_factory=dict)
     _prefix: str = ""
 
-    def stub(self, shape: Shape) -> Node:
+    def placeholder(self, shape: Shape) -> Node:
         """A stand-in for an input of this shape."""
-        node = Node(f"@{len(self._stubs)}", _STUB, (), shape)
-        self._stubs.append(node)
+        node = Node(f"@{len(self._placeholders)}", _PLACEHOLDER, (), shape)
+        self._placeholders.append(node)
         return node
 
     @contextmanager
@@ -262,9 +264,9 @@ class Builder:
     def _dotted(self, name: str) -> str:
         return f"{self._prefix}.{name}" if self._prefix else name
 
-    def finish(self, result: Node) -> Fragment:
-        """The fragment that computes `result`."""
-        return Fragment(tuple(self._stubs), tuple(self._nodes), self._scopes, result)
+    def finish(self, result: Node) -> Subgraph:
+        """The subgraph that computes `result`."""
+        return Subgraph(tuple(self._placeholders), tuple(self._nodes), self._scopes, result)
 
 
-_STUB = Input()
+_PLACEHOLDER = Input()

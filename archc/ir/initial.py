@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Literal, NamedTuple
 
-from archc.spec.settings import Initializer
+from archc.language.settings import Initializer
 
 
 class Distribution(NamedTuple):

@@ -96,7 +96,7 @@ class Op:
         return None
 
 
-class Price(NamedTuple):
+class Cost(NamedTuple):
     """What one operation costs."""
 
     params: int
@@ -104,9 +104,9 @@ class Price(NamedTuple):
     macs: int
 
     @classmethod
-    def total(cls, prices: Iterable[Price]) -> Price:
+    def total(cls, costs: Iterable[Cost]) -> Cost:
         """What several cost together."""
-        return cls(*map(sum, zip(cls(0, 0, 0), *prices, strict=True)))
+        return cls(*map(sum, zip(cls(0, 0, 0), *costs, strict=True)))
 
 
 @lru_cache(maxsize=65_536)
@@ -119,12 +119,12 @@ def infer(op: Op, inputs: tuple[Shape, ...]) -> Shape:
 
 
 @lru_cache(maxsize=65_536)
-def price(op: Op, output: Shape, inputs: tuple[Shape, ...]) -> Price:
+def cost(op: Op, output: Shape, inputs: tuple[Shape, ...]) -> Cost:
     """The cost of an operation; remembered, because sweeps ask for the same ones again and again."""
     weights = op.weights(*inputs)
     params = sum(math.prod(weight.shape) for weight in weights if weight.trainable)
     buffers = sum(math.prod(weight.shape) for weight in weights if not weight.trainable)
-    return Price(params, buffers, op.macs(output, *inputs))
+    return Cost(params, buffers, op.macs(output, *inputs))
 
 
 def _image(shape: Shape, what: str) -> Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from archc.ir.graph import Fragment, Graph, Node, Region
+from archc.ir.graph import Graph, Node, Region, Subgraph
 from archc.ir.ops import Input, Shape, ShapeError, infer
 
 
@@ -12,7 +12,7 @@ class InvalidGraphError(AssertionError):
     """A graph that lowering must never produce; the fault of a block, not of a spec."""
 
 
-def verify_fragment(fragment: Fragment) -> Fragment:
+def verify_subgraph(subgraph: Subgraph) -> Subgraph:
     """Check the inside of a region and return it.
 
     Names are unique, values are defined before use, shapes are what the rules say, scopes are known and entered
@@ -21,10 +21,10 @@ def verify_fragment(fragment: Fragment) -> Fragment:
     Raises:
         InvalidGraphError: naming the node.
     """
-    seen: dict[str, Node] = {stub.name: stub for stub in fragment.stubs}
+    seen: dict[str, Node] = {placeholder.name: placeholder for placeholder in subgraph.placeholders}
     closed: set[str] = set()
     entered: tuple[str, ...] = ()
-    for node in fragment.nodes:
+    for node in subgraph.nodes:
         if node.name in seen:
             raise InvalidGraphError(f"two nodes are called `{node.name}`")
         if isinstance(node.op, Input):
@@ -32,25 +32,25 @@ def verify_fragment(fragment: Fragment) -> Fragment:
         _verify_value(node, seen)
         scopes = _enclosing(node.name)
         for path in scopes:
-            if path not in fragment.scopes:
+            if path not in subgraph.scopes:
                 raise InvalidGraphError(f"`{node.name}` lies in `{path}`, which has no label")
             if path in closed:
                 raise InvalidGraphError(f"`{node.name}` re-enters `{path}`, which other operations have interrupted")
         closed.update(set(entered) - set(scopes))
         entered = scopes
         seen[node.name] = node
-    inside = {path for node in fragment.nodes for path in _enclosing(node.name)}
-    if len(fragment.nodes) > 1:
+    inside = {path for node in subgraph.nodes for path in _enclosing(node.name)}
+    if len(subgraph.nodes) > 1:
         inside.add("")
-    if clash := inside & {node.name for node in fragment.nodes}:
+    if clash := inside & {node.name for node in subgraph.nodes}:
         raise InvalidGraphError(f"`{min(clash)}` is both an operation and a scope")
-    if fragment.result.name not in seen:
-        raise InvalidGraphError(f"the result `{fragment.result.name}` does not exist")
-    return fragment
+    if subgraph.result.name not in seen:
+        raise InvalidGraphError(f"the result `{subgraph.result.name}` does not exist")
+    return subgraph
 
 
 def verify(graph: Graph) -> Graph:
-    """Check how a graph's regions are joined and return it; their insides are `verify_fragment`'s.
+    """Check how a graph's regions are joined and return it; their insides are `verify_subgraph`'s.
 
     Region names are unique and lie in labelled groups that are entered once, each region's inputs exist before it and
     have the shapes it was lowered for, and the outputs exist.
@@ -62,12 +62,12 @@ def verify(graph: Graph) -> Graph:
     closed: set[str] = set()
     group = ""
     for region in graph.regions:
-        for stub, name in zip(region.fragment.stubs, region.inputs, strict=True):
+        for placeholder, name in zip(region.subgraph.placeholders, region.inputs, strict=True):
             shape = _shape(name, graph, regions)
             if shape is None:
                 raise InvalidGraphError(f"`{region.name}` uses `{name}` before it is defined")
-            if shape != stub.shape:
-                raise InvalidGraphError(f"`{region.name}` was lowered for {stub.shape}, but `{name}` is {shape}")
+            if shape != placeholder.shape:
+                raise InvalidGraphError(f"`{region.name}` was lowered for {placeholder.shape}, but `{name}` is {shape}")
         parent = region.name.rpartition(".")[0]
         if parent not in graph.groups or parent in closed:
             raise InvalidGraphError(f"`{region.name}` lies in `{parent}`, which has no label or is closed already")
@@ -90,7 +90,7 @@ def _shape(name: str, graph: Graph, regions: Mapping[str, Region]) -> Shape | No
     group, _, rest = name.partition(".")
     index, _, local = rest.partition(".")
     region = regions.get(f"{group}.{index}")
-    return region.fragment.shapes.get(local) if region else None
+    return region.subgraph.shapes.get(local) if region else None
 
 
 def _verify_value(node: Node, seen: dict[str, Node]) -> None:

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from archc.language.schema import Spec
 from archc.passes.atrous import atrous
 from archc.passes.drop_path import drop_path
 from archc.passes.reduce_tail import reduce_tail
 from archc.passes.repeat import repeat
 from archc.passes.scale_width import scale_width
-from archc.spec.schema import Spec
 
 PASSES: dict[str, Callable[[Spec], Spec]] = {
     "repeat": repeat,

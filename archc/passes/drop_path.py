@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from archc.language.row import Row
+from archc.language.schema import Spec
 from archc.passes.rows import map_rows
-from archc.spec.row import Row
-from archc.spec.schema import Spec
 
 
 def has_drop_path(row: Row) -> bool:

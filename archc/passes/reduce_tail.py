@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from archc.document.diagnostics import fail
+from archc.language import wiring
+from archc.language.row import Row
+from archc.language.schema import Spec
 from archc.passes.rows import map_rows
-from archc.spec import wiring
-from archc.spec.diagnostics import fail
-from archc.spec.row import Row
-from archc.spec.schema import Spec
 
 
 def reduce_tail(spec: Spec) -> Spec:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 
-from archc.spec import wiring
-from archc.spec.diagnostics import fail
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.values import FrozenDict, References, map_references
+from archc.document.diagnostics import fail
+from archc.language import wiring
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.values import FrozenDict, References, map_references
 
 MAX_ROWS = 5_000
 

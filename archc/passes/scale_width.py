@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from archc.document.diagnostics import fail
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.values import MAX_CHANNELS
 from archc.passes.rows import map_rows
-from archc.spec.diagnostics import fail
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.values import MAX_CHANNELS
 
 
 def scale_width(spec: Spec) -> Spec:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from archc.spec.diagnostics import Diagnostic, Span
+from archc.document.diagnostics import Diagnostic, Span
 
 TAB = 4
 """Columns that a tab is shown as."""

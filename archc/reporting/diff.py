@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from archc.analysis.diff import Change, Difference, Price, RowChange
+from archc.analysis.diff import Change, Cost, Difference, RowChange
 from archc.reporting import numbers
 from archc.reporting.console import line
 from archc.reporting.tables import Column, Table, number
@@ -24,7 +24,7 @@ def print_diff(console: Console, found: Difference, labels: tuple[str, str]) -> 
         console.print("No setting and no row differs.")
     tables = [_settings(found.settings)] if found.settings else []
     tables += [_rows(found.rows)] if found.rows else []
-    for table in (*tables, _prices(found)):
+    for table in (*tables, _cost_table(found)):
         console.print()
         table.print(console)
 
@@ -82,15 +82,15 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")
 
 
-def _prices(found: Difference) -> Table:
+def _cost_table(found: Difference) -> Table:
     costs = [number("params"), number("change"), number("", "dim"), number("MACs"), number("change"), number("", "dim")]
     table = Table([Column("stage", style="bold"), *costs])
-    table.rows = [(stage.name, *_costs(stage.before or Price(), stage.after or Price())) for stage in found.stages]
+    table.rows = [(stage.name, *_costs(stage.before or Cost(), stage.after or Cost())) for stage in found.stages]
     table.total = ("total", *_costs(*found.totals))
     return table
 
 
-def _costs(before: Price, after: Price) -> list[str]:
+def _costs(before: Cost, after: Cost) -> list[str]:
     return [
         text
         for old, new in ((before.params, after.params), (before.macs, after.macs))

@@ -174,7 +174,7 @@ class Report:
         parts: dict[str, Part] = {}
         for region in self.graph.regions:
             name = ".".join(region.name.split(".")[:depth])
-            nodes, cost = region.fragment.nodes, region.fragment.total
+            nodes, cost = region.subgraph.nodes, region.subgraph.total
             before = parts.get(name)
             last = region.full(nodes[-1].name) if nodes else region.inputs[0]
             parts[name] = Part(

@@ -15,10 +15,10 @@ from archc.reporting.diagnostics import visible
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from archc.tasks.classify import Classified, Prediction
-    from archc.tasks.detect import Detected, Detection
-    from archc.tasks.segment import Region, Segmented
-    from archc.tasks.task import Kind
+    from archc.prediction.classify import Classified, Prediction
+    from archc.prediction.detect import Detected, Detection
+    from archc.prediction.segment import Region, Segmented
+    from archc.prediction.task import Kind
 
 
 def printer(console: Console, kind: Kind, images: Iterable[Path], *, brief: bool = False) -> Callable[[Any], None]:

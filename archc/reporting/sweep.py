@@ -9,11 +9,11 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from archc.document.diagnostics import Diagnostic
 from archc.reporting import numbers
 from archc.reporting.console import line
 from archc.reporting.model import Report
 from archc.reporting.tables import Column, Table, number
-from archc.spec.diagnostics import Diagnostic
 
 
 @dataclass(frozen=True, slots=True)

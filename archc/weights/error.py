@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from archc.spec.diagnostics import Diagnostic, SpecWarning
+from archc.document.diagnostics import Diagnostic, SpecWarning
 
 
 class WeightsError(ValueError):

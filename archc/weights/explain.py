@@ -17,14 +17,15 @@ from typing import Any
 
 from archc import passes
 from archc.blocks import REGISTRY
-from archc.blocks.heads import TRUNK
+from archc.blocks.heads import BACKBONE
 from archc.blocks.lower import lower
+from archc.document import library
+from archc.document.diagnostics import SpecError, SpecWarning
 from archc.ir.graph import Graph
-from archc.spec import library, load
-from archc.spec.diagnostics import SpecError, SpecWarning
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.values import Ratio
+from archc.language import load
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.values import Ratio
 from archc.weights.maps import Layout
 from archc.weights.match import Match, match
 from archc.weights.naming import COUNTER, Slot, slots
@@ -59,7 +60,7 @@ class Goal:
         self.shapes = checkpoint.shapes
         weights = (shape for name, shape in self.shapes.items() if not name.endswith(COUNTER.name))
         self.numbers = sum(map(math.prod, weights))
-        own = any(name.startswith(f"{TRUNK}.") for name in self.shapes)
+        own = any(name.startswith(f"{BACKBONE}.") for name in self.shapes)
         self.detects = any(rule.call for rule in layout.rows) if layout else own
         """Whether the checkpoint is a detector's."""
 

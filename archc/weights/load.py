@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from archc.backends import backend_of
 from archc.backends.torch import build
-from archc.spec.diagnostics import Diagnostic
+from archc.document.diagnostics import Diagnostic
 from archc.weights.copy import copy_weights
 from archc.weights.detect import detect
 from archc.weights.error import WeightsWarning, refuse

@@ -25,8 +25,8 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field
 
+from archc.document.diagnostics import did_you_mean, one_of
 from archc.ir import ops
-from archc.spec.diagnostics import did_you_mean, one_of
 from archc.weights.error import refuse
 from archc.weights.layout import Kind
 from archc.weights.skeleton import Part

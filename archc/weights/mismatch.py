@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 
 from archc.analysis.diff import diff
+from archc.document.diagnostics import Diagnostic, Span, SpecError
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Diagnostic, Span, SpecError
-from archc.spec.schema import Spec
+from archc.language.schema import Spec
 from archc.weights.error import WeightsError
 from archc.weights.explain import Fit, Goal, explain
 from archc.weights.layout import Shape
@@ -53,7 +53,7 @@ def _summary(graph: Graph, rows: Sequence[str], found: Match) -> str:
         number = len(found.surplus)
         return f"{number} tensor{'s' * (number != 1)} of it {'have' if number != 1 else 'has'} no place in the network"
     called = (region for call in graph.calls if not call.again for region in call.graph.regions)
-    weighted = sum(1 for region in (*graph.regions, *called) if region.fragment.total.params)
+    weighted = sum(1 for region in (*graph.regions, *called) if region.subgraph.total.params)
     if len(rows) == 1:
         return f"row `{rows[0]}` differs"
     return f"{len(rows)} of {weighted} rows differ"

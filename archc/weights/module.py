@@ -25,8 +25,8 @@ def agree(module: nn.Module, used: Iterable[Slot], alone: Iterable[str] = ()) ->
     """
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
     wanted = {key_of(slot): slot.weight.shape for slot in used}
-    trunk = graph_of(module).trunk
-    alone = [*alone, *(f"{trunk}.{name}" for name in alone if trunk)]
+    backbone = graph_of(module).backbone
+    alone = [*alone, *(f"{backbone}.{name}" for name in alone if backbone)]
     rows = tuple(f"{module_path(name)}." for name in alone)
     changed = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     changed += [name for name in shapes if name not in wanted and not name.startswith(rows)]

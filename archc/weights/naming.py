@@ -50,7 +50,7 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
         namer = _Namer(place, rule) if rule else None
         for node, shapes in _weighted(place):
             full = _dotted(place.call, place.region.full(node.name))
-            root = "" if place.call else graph.trunk
+            root = "" if place.call else graph.backbone
             if layout is None:
                 prefixes: list[str] = [module_path(_dotted(root, full))]
             else:
@@ -67,9 +67,9 @@ def slots(graph: Graph, layout: Layout | None) -> list[Slot]:
 
 
 def _weighted(place: Place) -> Iterator[tuple[Node, list[ops.Shape]]]:
-    fragment = place.region.fragment
-    shapes = {node.name: node.shape for node in (*fragment.stubs, *fragment.nodes)}
-    for node in fragment.nodes:
+    subgraph = place.region.subgraph
+    shapes = {node.name: node.shape for node in (*subgraph.placeholders, *subgraph.nodes)}
+    for node in subgraph.nodes:
         inputs = [shapes[name] for name in node.inputs]
         if node.op.weights(*inputs):
             yield node, inputs
@@ -80,7 +80,7 @@ def _rule(layout: Layout, place: Place) -> RowRule | None:
 
 
 def _fits(rule: RowRule, place: Place) -> bool:
-    firsts = {node.name.partition(".")[0] for node in place.region.fragment.nodes}
+    firsts = {node.name.partition(".")[0] for node in place.region.subgraph.nodes}
     return (
         rule.at == place.part
         and rule.row in (None, place.row)
@@ -110,7 +110,7 @@ class _Namer:
             "level": place.level,
         }  # fmt: skip
         self.children: dict[str, set[str]] = {}
-        for node in place.region.fragment.nodes:
+        for node in place.region.subgraph.nodes:
             scope, _, rest = node.name.partition(".")
             self.children.setdefault(scope, set()).add(rest.partition(".")[0])
 

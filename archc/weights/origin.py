@@ -10,14 +10,14 @@ from typing import Any
 from torch import nn
 
 from archc.blocks import REGISTRY
+from archc.document.diagnostics import Source, SpecWarning
+from archc.document.yaml import read_text
 from archc.ir.graph import GRAPH, SPEC, Graph
-from archc.spec.diagnostics import Source, SpecWarning
-from archc.spec.load import Document
-from archc.spec.registry import BlockRegistry
-from archc.spec.row import Row
-from archc.spec.schema import Spec
-from archc.spec.values import reject
-from archc.spec.yaml import read_text
+from archc.language.load import Document
+from archc.language.registry import BlockRegistry
+from archc.language.row import Row
+from archc.language.schema import Spec
+from archc.language.values import reject
 from archc.weights.error import refuse
 
 _WRAPPERS = ("_orig_mod", "module")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from archc.document.diagnostics import did_you_mean, one_of
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import did_you_mean, one_of
 from archc.weights.error import refuse
 
 

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from archc.blocks.lower import lower
+from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir import ops
 from archc.ir.graph import Graph
-from archc.spec.diagnostics import Diagnostic, SpecError
-from archc.spec.settings import Input
+from archc.language.settings import Input
 from archc.weights.maps import ARCHC, Layout, Policy
 from archc.weights.origin import spec_of, stated_in
 from archc.weights.partial import selects
@@ -63,16 +63,16 @@ def warnings(
 def _stated(graph: Graph) -> Policy:
     """The policy that a graph itself follows."""
     norms = [node.op for node in graph.nodes if isinstance(node.op, ops.BatchNorm)]
-    padding, contract = _padding(graph), graph.contract
-    assert isinstance(contract, Input)
+    padding, preprocessing = _padding(graph), graph.preprocessing
+    assert isinstance(preprocessing, Input)
     return Policy(
         name=f"`{graph.name}`",
         eps=sorted({op.eps for op in norms}),
         momentum=sorted({op.momentum for op in norms}),
         padding=padding[0] if len(padding) == 1 else None,
-        mean=_channels(contract.mean),
-        std=_channels(contract.std),
-        channel_order=contract.channel_order,
+        mean=_channels(preprocessing.mean),
+        std=_channels(preprocessing.std),
+        channel_order=preprocessing.channel_order,
         activations=sorted(_activations(graph)),
     )
 
@@ -103,17 +103,17 @@ def _discords(graph: Graph, policy: Policy) -> Iterator[Discord]:
         yield Discord("the padding", " and ".join(padding), policy.padding, override, structural=True)
     if policy.activations is not None and (here := _activations(graph)) != set(policy.activations):
         yield Discord("the set of activations", _words(here), _words(policy.activations), "", structural=True)
-    if isinstance(graph.contract, Input):
-        yield from _input_discords(graph.contract, policy)
+    if isinstance(graph.preprocessing, Input):
+        yield from _input_discords(graph.preprocessing, policy)
     if policy.momentum is not None and momentum and momentum != policy.momentum:
         override = _single("norm.momentum", policy.momentum)
         here_, there = _numbers(momentum), _numbers(policy.momentum)
         yield Discord("the batch norms' momentum", here_, there, override, training_only=True)
 
 
-def _input_discords(contract: Input, policy: Policy) -> Iterator[Discord]:
+def _input_discords(preprocessing: Input, policy: Policy) -> Iterator[Discord]:
     for name in ("mean", "std"):
-        here, there = _channels(getattr(contract, name)), getattr(policy, name)
+        here, there = _channels(getattr(preprocessing, name)), getattr(policy, name)
         if there is None:
             continue
         wanted = _channels(tuple(there) if isinstance(there, list) else there)
@@ -121,9 +121,11 @@ def _input_discords(contract: Input, policy: Policy) -> Iterator[Discord]:
         if any(abs(a - b) > _CLOSE for a, b in pairs):
             value = f"[{','.join(f'{v:g}' for v in wanted)}]" if len(wanted) > 1 else f"{wanted[0]:g}"
             yield Discord(f"the input's {name}", _numbers(here), _numbers(wanted), f"input.{name}={value}")
-    if policy.channel_order not in (None, contract.channel_order):
+    if policy.channel_order not in (None, preprocessing.channel_order):
         order = f"input.channel_order={policy.channel_order}"
-        yield Discord("the order of the input's channels", contract.channel_order, str(policy.channel_order), order)
+        yield Discord(
+            "the order of the input's channels", preprocessing.channel_order, str(policy.channel_order), order
+        )
 
 
 def _padding(graph: Graph) -> list[ops.PadMode]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from archc.spec.row import Row
-from archc.spec.schema import Spec
+from archc.language.row import Row
+from archc.language.schema import Spec
 from archc.weights.explain import Fit, Goal, lowered, overridden
 from archc.weights.match import Match
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from archc.spec.diagnostics import Diagnostic
+from archc.document.diagnostics import Diagnostic
 
 
 @dataclass(frozen=True)

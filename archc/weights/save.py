@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from archc.backends import backend_of
 from archc.backends.torch import build
 from archc.ir.graph import SPEC, Graph
-from archc.spec.dump import to_yaml
+from archc.language.dump import to_yaml
 from archc.weights.copy import copy_weights
 from archc.weights.error import refuse
 from archc.weights.layout import split

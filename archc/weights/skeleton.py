@@ -74,16 +74,16 @@ def places(graph: Graph) -> list[Place]:
     weighted = [region for region in graph.regions if _layers(region)]
     pooled = _after_pool(graph)
     head = [region for region in weighted if region.name in pooled or region.is_head]
-    trunk = [region for region in weighted if region not in head]
-    blocks = [number for number, region in enumerate(trunk) if len(_layers(region)) > 1]
-    first, last = (blocks[0], blocks[-1]) if blocks else (min(1, len(trunk)), len(trunk) - 1)
-    groups = _groups(trunk[first : last + 1], _written_widths(graph))
+    backbone = [region for region in weighted if region not in head]
+    blocks = [number for number, region in enumerate(backbone) if len(_layers(region)) > 1]
+    first, last = (blocks[0], blocks[-1]) if blocks else (min(1, len(backbone)), len(backbone) - 1)
+    groups = _groups(backbone[first : last + 1], _written_widths(graph))
     labels: dict[int, frozenset[str]] = {}
-    for (group, _), region in zip(groups, trunk[first : last + 1], strict=True):
+    for (group, _), region in zip(groups, backbone[first : last + 1], strict=True):
         labels[group] = labels.get(group, frozenset()) | {region.label}
     after = groups[-1][0] + 1 if groups else 0
     found: list[Place] = []
-    for row, region in enumerate(trunk):
+    for row, region in enumerate(backbone):
         if row < first:
             found.append(Place(region, "stem", row=row, heads=len(head)))
         elif row <= last:
@@ -106,7 +106,7 @@ def _called(graph: Graph, heads: int) -> Iterator[Place]:
 
 
 def _layers(region: Region) -> list[Node]:
-    return [node for node in region.fragment.nodes if isinstance(node.op, ops.Conv | ops.Linear)]
+    return [node for node in region.subgraph.nodes if isinstance(node.op, ops.Conv | ops.Linear)]
 
 
 def _after_pool(graph: Graph) -> set[str]:
@@ -114,9 +114,9 @@ def _after_pool(graph: Graph) -> set[str]:
     values: set[str] = set()
     regions: set[str] = set()
     for region in graph.regions:
-        is_pool = any(isinstance(node.op, ops.GlobalPool) for node in region.fragment.nodes) and not _layers(region)
+        is_pool = any(isinstance(node.op, ops.GlobalPool) for node in region.subgraph.nodes) and not _layers(region)
         if is_pool or any(name in values for name in region.inputs):
-            values.update(region.full(node.name) for node in region.fragment.nodes)
+            values.update(region.full(node.name) for node in region.subgraph.nodes)
             regions.add(region.name)
     return regions
 
@@ -125,7 +125,7 @@ def _written_widths(graph: Graph) -> dict[str, object]:
     """Every row's output channels as written: at a small `width_mult`, two of them may become one."""
     spec = spec_of(graph)
     if spec is None:
-        return {region.name: region.fragment.result.shape.channels for region in graph.regions}
+        return {region.name: region.subgraph.result.shape.channels for region in graph.regions}
     rows = passes.run(spec, after="repeat").rows()
     return {f"{stage}.{index}": getattr(row, "out", None) for stage, index, row in rows}
 
@@ -151,4 +151,4 @@ def _stage(region: Region) -> str:
 
 
 def _strided(region: Region) -> bool:
-    return any(node.op.stride > 1 for node in region.fragment.nodes if isinstance(node.op, ops.Conv))
+    return any(node.op.stride > 1 for node in region.subgraph.nodes if isinstance(node.op, ops.Conv))

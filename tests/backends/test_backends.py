@@ -10,7 +10,7 @@ import pytest
 
 from archc.api import BACKENDS
 from archc.ir import Op, ops
-from archc.spec.values import Activation
+from archc.language.values import Activation
 
 
 @pytest.fixture(params=BACKENDS)

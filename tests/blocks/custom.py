@@ -6,7 +6,7 @@ import archc
 from archc.blocks.base import channels
 from archc.blocks.conv import conv_norm_act
 from archc.ir import Node, ops
-from archc.spec.values import Channels, Kernel
+from archc.language.values import Channels, Kernel
 
 
 class Ghost(archc.Block):

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 import archc
-from archc.spec.registry import BlockRegistry
+from archc.language.registry import BlockRegistry
 
 from .custom import Ghost
 
@@ -68,7 +68,7 @@ def test_a_typo_in_its_rows_is_found() -> None:
         ("no_such_package:Ghost", "bad-block"),
         ("os:system", "bad-block"),
         ("archc.blocks.base:Block", "bad-block"),
-        ("archc.spec.row:Row", "bad-block"),
+        ("archc.language.row:Row", "bad-block"),
         ("gohst", "unknown-block"),
         ("inverted_residul", "unknown-block"),
     ],

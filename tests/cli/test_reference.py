@@ -11,8 +11,8 @@ import yaml
 
 import archc
 from archc.cli import list as list_module
-from archc.spec.library import bundled
-from archc.spec.rules import RULES
+from archc.document.library import bundled
+from archc.document.rules import RULES
 from tests.cli.conftest import ROOT, Run
 
 
@@ -35,7 +35,7 @@ def test_docs_are_cut_after_their_first_clause(run: Run) -> None:
 
 
 def test_a_broken_bundled_spec_does_not_hide_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archc.spec.library.bundled", lambda: ["mnv3_small", "gone"])
+    monkeypatch.setattr("archc.document.library.bundled", lambda: ["mnv3_small", "gone"])
     result = run("list")
     assert result.code == 2
     assert "mobilenet_v3_small" in result.out
@@ -66,7 +66,7 @@ def test_schema_is_written_and_accepts_a_spec(run: Run, tmp_path: Path) -> None:
     assert again.code == 2
     assert "`--force` overwrites" in again.err
     assert run("schema", "-o", str(path), "--force").out == ""
-    # Every bundled spec is held against the schema in tests/spec/test_json_schema.py.
+    # Every bundled spec is held against the schema in tests/language/test_json_schema.py.
     jsonschema.validate(yaml.safe_load((ROOT / "specs" / "mnv3_small.yaml").read_text()), schema)
 
 

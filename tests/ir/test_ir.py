@@ -9,8 +9,8 @@ import torch
 
 import archc
 from archc.backends.torch.layers import layer
-from archc.ir import Builder, Graph, InvalidGraphError, Node, Op, ShapeError, ops, verify, verify_fragment
-from archc.ir.graph import Fragment, Region
+from archc.ir import Builder, Graph, InvalidGraphError, Node, Op, ShapeError, ops, verify, verify_subgraph
+from archc.ir.graph import Region, Subgraph
 from archc.ir.printer import text
 
 IMAGE = ops.Image(6, 11, 14)
@@ -82,20 +82,20 @@ def test_unfold_and_fold_are_inverse_and_keep_positions_apart() -> None:
     assert torch.equal(tokens[0], image[0, :, ::2, ::3].reshape(3, 4).T)
 
 
-def fragment() -> Fragment:
+def subgraph() -> Subgraph:
     net = Builder()
-    x = net.stub(IMAGE)
+    x = net.placeholder(IMAGE)
     with net.scope("group", "Group"):
         y = net.add("conv", ops.Conv(4), x)
     return net.finish(net.add("act", ops.Activation("relu"), y))
 
 
 def test_a_sound_fragment_passes() -> None:
-    assert verify_fragment(fragment()).result.name == "act"
+    assert verify_subgraph(subgraph()).result.name == "act"
 
 
 def test_the_verifier_names_the_node() -> None:
-    good = fragment()
+    good = subgraph()
     conv, act = good.nodes
     broken = [
         (replace(good, nodes=(conv, act, act)), "two nodes are called `act`"),
@@ -108,11 +108,11 @@ def test_the_verifier_names_the_node() -> None:
     ]
     for wrong, message in broken:
         with pytest.raises(InvalidGraphError, match=message):
-            verify_fragment(wrong)
+            verify_subgraph(wrong)
 
 
 def test_the_verifier_checks_how_regions_join() -> None:
-    piece = fragment()
+    piece = subgraph()
     source = Node("input", ops.Input(), (), IMAGE)
     region = Region("a.0", "Block", piece, ("input",))
     graph = Graph("net", source, (region,), {"a": "Stage"}, {"a": "a.0.act"}, True)
@@ -131,7 +131,7 @@ def test_the_verifier_checks_how_regions_join() -> None:
 
 def test_the_builder_refuses_a_name_twice() -> None:
     net = Builder()
-    x = net.stub(IMAGE)
+    x = net.placeholder(IMAGE)
     net.add("conv", ops.Conv(4), x)
     with pytest.raises(ValueError, match="used twice"):
         net.add("conv", ops.Conv(4), x)
@@ -154,7 +154,7 @@ def test_the_printer_shows_every_node() -> None:
 def test_graphs_share_what_is_the_same() -> None:
     spec = archc.load("mnv3_small")
     once, again = archc.lower(spec), archc.lower(archc.load("mnv3_small"))
-    assert all(a.fragment is b.fragment for a, b in zip(once.regions, again.regions, strict=True))
+    assert all(a.subgraph is b.subgraph for a, b in zip(once.regions, again.regions, strict=True))
     wider = archc.lower(spec.override(width_mult=1.5))
     assert wider.total != once.total
     assert archc.lower(spec.override({"squeeze.ratio": 0.5})).total.params != once.total.params

@@ -9,8 +9,8 @@ import pytest
 
 import archc
 from archc import passes
+from archc.language.values import Ratio
 from archc.passes import atrous, drop_path, reduce_tail, repeat, scale_width
-from archc.spec.values import Ratio
 
 
 def conv(out: Any = 8, **keys: Any) -> dict[str, Any]:

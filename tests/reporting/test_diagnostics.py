@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from archc.document.diagnostics import Diagnostic, Source, Span
 from archc.reporting.diagnostics import WIDEST, as_json, concise, full, github
-from archc.spec.diagnostics import Diagnostic, Source, Span
 
 
 def at(line: str, marked: str, *, before: int = 0, name: str = "specs/my.yaml") -> Span:

@@ -14,7 +14,7 @@ from archc.backends.keras.names import layer_names
 from archc.backends.keras.runtime import keras
 from archc.ir import ops
 from archc.ir.graph import GRAPH, Graph
-from archc.spec.settings import Init
+from archc.language.settings import Init
 
 
 def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None) -> Any:

@@ -11,7 +11,7 @@ from archc.backends.keras.runtime import keras
 from archc.ir import ops
 from archc.ir.initial import CUT, Distribution, of_bias, of_weight
 from archc.ir.ops import Shape
-from archc.spec.settings import Init
+from archc.language.settings import Init
 
 
 class Draw(keras.initializers.Initializer):

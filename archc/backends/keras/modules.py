@@ -301,7 +301,7 @@ class Network(keras.Model):
 
     def get_config(self) -> Config:
         """As every functional model's, and the spec."""
-        from archc.spec.dump import to_yaml
+        from archc.language.dump import to_yaml
 
         spec = getattr(vars(self).get(GRAPH), "spec", None)
         text = spec if spec is None or isinstance(spec, str) else to_yaml(spec, full=True)

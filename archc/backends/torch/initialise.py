@@ -9,7 +9,7 @@ from archc.backends.torch.emit import module_path
 from archc.ir import ops
 from archc.ir.graph import Graph
 from archc.ir.initial import CUT, Distribution, of_bias, of_weight
-from archc.spec.settings import Init
+from archc.language.settings import Init
 
 
 def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | None = None) -> None:

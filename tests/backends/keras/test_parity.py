@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import archc
-from archc.spec.library import bundled
+from archc.document.library import bundled
 from tests.backends.keras.peer import compare, step, training
 
 TOLERANCE = 1e-4

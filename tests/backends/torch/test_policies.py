@@ -93,9 +93,9 @@ def test_initial_weights_spread_as_the_peers(spec: str, peer: object) -> None:
 )
 def test_initialisers_have_the_spread_they_are_named_for(policy: str, expected: object) -> None:
     assert callable(expected)
-    contract = {"channels": 64, "mean": 0.5, "std": 0.5}
+    preprocessing = {"channels": 64, "mean": 0.5, "std": 0.5}
     rows = [{"block": "conv", "out": 64}, {"block": "conv", "out": 64, "groups": 4}]
-    spec = archc.load({"name": "net", "input": contract, "stages": {"c": rows}}, [f"init.conv={policy}"])
+    spec = archc.load({"name": "net", "input": preprocessing, "stages": {"c": rows}}, [f"init.conv={policy}"])
     module = archc.build(spec, seed=0)
     for row, groups in zip(module.c, (1, 4), strict=True):
         weight = row.conv.weight

@@ -1,0 +1,36 @@
+"""Inheritance: `defaults: [parent, _self_]`, in Hydra's order, with positions kept.
+
+Hydra's own code reads the defaults lists and orders the files; the files' trees are then merged here, because
+Hydra's merge forgets where every value came from.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archc.document.tree import Map, Tree, merge
+from archc.document.yaml import read_file
+
+MAX_FILES = 500
+
+
+def compose(path: Path, name: str | None = None) -> Map:
+    """The spec at `path` with everything it inherits merged in; the result has no `defaults`.
+
+    Raises:
+        SpecError: a file that cannot be read, a parent that does not exist, or a cycle.
+    """
+    tree = read_file(path, name)
+    if "defaults" not in tree.items:
+        return tree
+    # Hydra costs a hundred milliseconds to import, so a spec without parents does not.
+    from archc.document.hydra_defaults import merge_order
+
+    result: Tree | None = None
+    for part, package in merge_order(path, tree):
+        packaged: Tree = part
+        for key in reversed(package):
+            packaged = Map({key: packaged}, part.span)
+        result = packaged if result is None else merge(result, packaged)
+    assert isinstance(result, Map)
+    return result

@@ -1,0 +1,138 @@
+"""What is wrong with a spec, where, and what to do about it.
+
+Inner code raises short facts; this module gives them their shape. One `Diagnostic` type serves every
+problem, `archc.reporting.diagnostics` renders it, and `SpecError` carries a list of them to Python users.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+Severity = Literal["error", "warning"]
+
+LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
+"""YAML's line breaks, which are fewer than `str.splitlines` knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A text that values come from: a YAML file, or one override on the command line."""
+
+    name: str
+    text: str
+    kind: Literal["file", "override", "python"] = "file"
+
+    def line(self, number: int) -> str:
+        """The line with this 1-based number, without its line break; empty past the end."""
+        lines = re.split(LINE_BREAK, self.text)
+        return lines[number - 1] if 0 < number <= len(lines) else ""
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """A piece of one line of a source; `line` and `column` count from 1."""
+
+    source: Source
+    line: int
+    column: int
+    length: int = 1
+
+    def __str__(self) -> str:
+        if self.source.kind == "file":
+            return f"{self.source.name}:{self.line}:{self.column}"
+        return self.source.name
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One problem. `label` is short and stands under the caret; `help` says what to do."""
+
+    id: str
+    message: str
+    span: Span | None = None
+    label: str = ""
+    notes: tuple[str, ...] = ()
+    help: str = ""
+    severity: Severity = "error"
+
+    def __str__(self) -> str:
+        where = f"{self.span}: " if self.span else ""
+        hint = "; ".join(part for part in (self.label, self.help) if part)
+        # Users' own words are quoted here: nothing in them may break the line or move a terminal's cursor.
+        return printable(f"{where}{self.severity}[{self.id}]: {self.message}{f' ({hint})' if hint else ''}")
+
+    def to_dict(self) -> dict[str, object]:
+        """A JSON-ready mapping, with the location flattened to `source`, `line` and `column`."""
+        location: dict[str, object] = {"source": None, "line": None, "column": None, "length": None}
+        if self.span:
+            location = {
+                "source": self.span.source.name,
+                "line": self.span.line,
+                "column": self.span.column,
+                "length": self.span.length,
+            }
+        return {
+            "id": self.id,
+            "severity": self.severity,
+            "message": self.message,
+            **location,
+            "label": self.label,
+            "notes": list(self.notes),
+            "help": self.help,
+        }
+
+
+def printable(text: str) -> str:
+    """The text on one line: control characters as pictures (`␊`), what else cannot be seen as an escape."""
+
+    def shown(character: str) -> str:
+        if character.isprintable():
+            return character
+        return chr(0x2400 + ord(character)) if character < " " else ascii(character)[1:-1]
+
+    return "".join(map(shown, text))
+
+
+class SpecError(ValueError):
+    """A spec, an override or a reference that is wrong; `.diagnostics` lists every problem found."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
+        super().__init__("\n".join(str(d) for d in self.diagnostics))
+
+    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[Diagnostic, ...]]]:
+        return type(self), (self.diagnostics,)
+
+
+class SpecWarning(UserWarning):
+    """A spec that compiles, though probably not to what its author meant."""
+
+
+def fail(
+    id: str,
+    message: str,
+    span: Span | None = None,
+    *,
+    label: str = "",
+    help: str = "",
+    notes: Sequence[str] = (),
+) -> SpecError:
+    """A `SpecError` of one diagnostic, to be raised by the caller."""
+    return SpecError([Diagnostic(id, message, span, label, tuple(notes), help)])
+
+
+def did_you_mean(word: object, candidates: Iterable[str]) -> str:
+    """`did you mean …?` for the nearest candidate, or an empty string when none is near."""
+    close = difflib.get_close_matches(str(word), list(candidates), n=1, cutoff=0.6)
+    return f"did you mean `{close[0]}`?" if close else ""
+
+
+def one_of(candidates: Iterable[str], limit: int = 24) -> str:
+    """`one of: a, b, c`, cut where the list is long."""
+    names = [f"`{name}`" for name in candidates]
+    shown = ", ".join(names[:limit])
+    return f"one of: {shown}{', …' if len(names) > limit else ''}" if names else ""

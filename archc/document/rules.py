@@ -1,0 +1,438 @@
+"""Every diagnostic's id, once: what it means, an example, and the exit code it leads to.
+
+Ids are stable: scripts and CI filters depend on them. `archc explain ID` prints a rule; a test holds this table equal
+to the ids that the source uses.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from archc.document.diagnostics import Severity
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What one diagnostic id means. `exit_code` is 1 where the spec is wrong, 2 where the command line is."""
+
+    id: str
+    severity: Severity
+    summary: str
+    explanation: str
+    example: str
+    exit_code: int
+
+
+def _error(id: str, summary: str, explanation: str, example: str, exit_code: int = 1) -> Rule:
+    return Rule(id, "error", summary, explanation, example, exit_code)
+
+
+_TABLE = (
+    # Finding and reading files
+    _error(
+        "file-not-found",
+        "there is no such file, and no bundled spec of that name",
+        "A spec is named by its path, or, for the specs that come with archc, by its bare name. `archc list` shows "
+        "those.",
+        "archc report mnv3_smal",
+        2,
+    ),
+    _error(
+        "not-a-file",
+        "the path is a directory",
+        "Name one spec file, not the directory that holds it.",
+        "archc report specs/",
+        2,
+    ),
+    _error(
+        "unreadable-file",
+        "the operating system refuses to read the file",
+        "The file exists, but it cannot be read: look at its permissions.",
+        "archc report /srv/private.yaml",
+        2,
+    ),
+    _error(
+        "not-utf8",
+        "the file is not UTF-8 text",
+        "Spec files are UTF-8, with or without a byte order mark. Save the file in that encoding.",
+        "name: caf\\xe9    # saved as Latin-1",
+    ),
+    _error(
+        "yaml-syntax",
+        "the file is not YAML",
+        "The YAML parser stopped here. What it needed often stands one line earlier: a bracket not closed, a missing "
+        "colon, a tab in the indentation.",
+        "stages: {stem: [",
+    ),
+    _error(
+        "yaml-documents",
+        "the file holds several YAML documents",
+        "One file is one spec. Split the file at its `---` lines.",
+        "name: a\n---\nname: b",
+    ),
+    _error(
+        "yaml-tag",
+        "a YAML tag, such as `!!python/object`",
+        "A spec holds plain data only. Tags could construct arbitrary objects, so none is accepted.",
+        "name: !!python/name:os.system x",
+    ),
+    _error(
+        "yaml-key",
+        "a key that is not a plain word",
+        "Keys are words. A list or a mapping cannot be a key.",
+        "? [a, b]\n: 1",
+    ),
+    _error(
+        "duplicate-key",
+        "a key given twice in one mapping",
+        "YAML parsers silently keep one of the two values; archc refuses to guess which was meant.",
+        "dropout: 0.2\ndropout: 0.1",
+    ),
+    _error(
+        "empty-spec",
+        "the file holds nothing",
+        "The file is empty, or holds only comments.",
+        "# nothing but a comment",
+    ),
+    _error(
+        "not-a-mapping",
+        "the top of the file is not a mapping",
+        "A spec is a mapping of keys to values: `name: …`, `stages: …`.",
+        "- conv\n- pool",
+    ),
+    _error(
+        "too-deep",
+        "values nested too deeply",
+        "No spec nests this deep. The limit keeps a broken or hostile file from exhausting memory.",
+        "vars: {a: [[[[[[ … ]]]]]]}",
+    ),
+    _error(
+        "too-large",
+        "a spec, a sweep or a value larger than any network needs",
+        "Files, aliases, repeats, inheritance and sweeps have generous limits, so that a mistake ends in a message "
+        "rather than in a hang.",
+        "archc report mnv3_small 'width_mult=range(0.1,9,0.00001)'",
+    ),
+    # Keys and values
+    _error(
+        "unknown-key",
+        "a key that does not exist here",
+        "Nothing is silently ignored: a key that is not of the spec, of a settings group or of the row's block is an "
+        "error, in a file as in an override. Names of your own go under `vars`. An override that adds to `stages`, "
+        "`vars`, `outputs` or `table.defaults` says so with `+`.",
+        "stages: {c1: [{block: conv, kernal: 5, out: 40}]}",
+    ),
+    _error(
+        "missing-key",
+        "a key that is needed",
+        "A block's row leaves out a column that has no default; or a spec has no `stages`; or a row names no `block` "
+        "and there is no `table.block` to fill it in.",
+        "stages: {c1: [{block: conv, kernel: 3}]}    # no `out`",
+    ),
+    _error(
+        "invalid-value",
+        "a value of the wrong kind, or out of range",
+        "The message says what is expected. `true` is not a number, `4.0` is not a whole number, and `nan` is not a "
+        "value.",
+        "width_mult: large",
+    ),
+    _error(
+        "conflicting-settings",
+        "two settings that contradict each other",
+        "Both are valid alone, but they cannot hold together. Remove one.",
+        "dilated: true\noutput_stride: 8",
+    ),
+    _error(
+        "interpolation",
+        "a `${…}` that cannot be resolved",
+        "It names nothing, or itself by way of others, or expands without bound. A spec's references are fixed: they "
+        "are not computed from other values.",
+        'dropout: "${dropuot}"',
+    ),
+    # Tables and rows
+    _error(
+        "bad-table",
+        "a row written as a list that no table explains",
+        "A row may be a list only under `table: {block: …, columns: […]}`, whose columns name its cells, each once.",
+        "stages: {c1: [[3, 16, 1]]}    # no `table`",
+    ),
+    _error(
+        "row-length",
+        "a row with more or fewer cells than the table has columns",
+        "Every cell of a row written as a list stands under a column. `null` leaves a cell out; a row written as a "
+        "mapping may leave keys out or add others.",
+        "table: {block: conv, columns: [kernel, out, stride]}\nstages: {c1: [[3, 16]]}",
+    ),
+    _error(
+        "unknown-block",
+        "a `block` that is not registered",
+        "Blocks are archc's own, those of installed packages (entry points of the group `archc.blocks`), or a class by "
+        "its path `package.module:Class`.",
+        "stages: {c1: [{block: invertedresidual, out: 16}]}",
+    ),
+    _error(
+        "bad-block",
+        "a `block` that cannot be imported, or is none",
+        "The path `package.module:Class` must import, and name a subclass of `archc.Block`.",
+        "stages: {c1: [{block: 'my.module:Blok'}]}",
+    ),
+    # Inheritance
+    _error(
+        "bad-defaults",
+        "a `defaults` list that is malformed",
+        "`defaults` lists the specs to inherit, in Hydra's order: later entries win, and `_self_` stands for the file "
+        "itself.",
+        "defaults: mnv3_large    # not a list",
+    ),
+    _error(
+        "unknown-parent",
+        "a parent spec that does not exist",
+        "A parent is looked for beside the file that names it, then among the bundled specs.",
+        "defaults: [mnv3_larg, _self_]",
+    ),
+    _error(
+        "inheritance-cycle",
+        "specs that inherit each other in a circle",
+        "A spec cannot be its own ancestor. The message shows the circle.",
+        "defaults: [b]    # in a.yaml, while b.yaml says defaults: [a]",
+    ),
+    # Overrides
+    _error(
+        "override-syntax",
+        "an override that cannot be read",
+        "Overrides follow Hydra's grammar: `key=value`, `+key=value` adds, `++key=value` adds or changes, `~key` "
+        "deletes. A sweep such as `key=1,2` gives several specs, so it fits only where several are wanted. Quote "
+        "values that hold commas, brackets or spaces, and mind that the shell removes one layer of quotes.",
+        "archc report mnv3_small width_mult",
+        2,
+    ),
+    _error(
+        "override-conflict",
+        "an override that does not fit what is there",
+        "`+key=value` adds a key that must not exist yet; `~key=value` deletes a key only if it has that value.",
+        "archc report mnv3_small +width_mult=0.5",
+        2,
+    ),
+    # Wiring
+    _error(
+        "unknown-reference",
+        "a reference to a stage, row or part that does not exist",
+        "`from`, `to`, `outputs` and `tail` name `input`, a stage (`c3`), a row of it counted from 0 (`c5.0`), or a "
+        "part of a row (`c5.0.expand`).",
+        "outputs: [c3, c9]",
+    ),
+    _error(
+        "forward-reference",
+        "a row that takes its input from one below it",
+        "Data flows downwards: a row can use only the rows above it.",
+        "stages: {c1: [{block: conv, out: 8, from: c2}], c2: [{block: pool}]}",
+    ),
+    _error(
+        "duplicate-output",
+        "two outputs of one name",
+        "In a list, an output goes by its reference; to return a value twice, write a mapping of names to references.",
+        "outputs: [c3, c3]",
+    ),
+    # Detectors
+    _error(
+        "anchor-levels",
+        "anchors, or something else of each level, for more or fewer levels than there are",
+        "A detector's levels are the spec's `outputs`. What is stated for each level needs one value for every output, "
+        "or one that stands for all; and a region proposal network, which has one head for all levels, needs as many "
+        "anchors at a position on each.",
+        "archc report fasterrcnn_resnet50_fpn ~outputs.pool    # and still five lists of `anchors.sizes`",
+    ),
+    # Passes and shapes
+    _error(
+        "no-tail",
+        "`reduced_tail` without a `tail`",
+        "`reduced_tail` halves the channels of the stages that `tail` names, so it needs one.",
+        "reduced_tail: true    # and no `tail: [c5, head]`",
+    ),
+    _error(
+        "cannot-dilate",
+        "a stride that dilation cannot replace",
+        "`dilated` and `output_stride` turn late strides into dilation. This row has such a stride, but its block has "
+        "no `dilation` column.",
+        "output_stride: 1    # with a strided `pool`",
+    ),
+    _error(
+        "shape",
+        "a row that cannot take its input",
+        "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
+        " of different shapes, an image where a vector is needed.",
+        "archc report mobilevit_s stages.c3.1.heads=7",
+    ),
+    # Pictures and predictions
+    _error(
+        "no-images",
+        "a path that stands for no picture",
+        "Pictures are files, directories (for the pictures directly inside) or globs in quotes. Nothing is predicted "
+        "before every one of them stands for something.",
+        "archc predict my_network/ phtoos/",
+        2,
+    ),
+    _error(
+        "unreadable-image",
+        "a picture that the operating system refuses to read",
+        "The path exists, but it cannot be read, or is no file. The picture is skipped, the others are not.",
+        "archc predict my_network/ /srv/private.jpg",
+    ),
+    _error(
+        "not-an-image",
+        "a file that is no picture",
+        "Its first bytes are not those of a format that is read, whatever its name says. The file is skipped, the "
+        "others are not.",
+        "archc predict my_network/ notes.txt",
+    ),
+    _error(
+        "damaged-image",
+        "a picture that is truncated or corrupt",
+        "It starts as a picture does, but it cannot be decoded to its end. The picture is skipped, the others are not.",
+        "archc predict my_network/ half_a_download.jpg",
+    ),
+    _error(
+        "image-too-large",
+        "a picture with more pixels than memory is risked for",
+        "Pillow's limit against decompression bombs holds, for the picture as for its resized copy: one that is very "
+        "long and narrow grows as its shorter side does. Where the whole of it goes through the network, as for a "
+        "mask, 32 times the network's own input is the limit. The picture is skipped, the others are not.",
+        "archc predict my_network/ one_pixel_wide.png",
+    ),
+    _error(
+        "image-size",
+        "a picture of a shape that the network cannot take",
+        "For a mask, the whole picture is resized, so its proportions become the input's. Where a network joins "
+        "features of several resolutions, some sizes do not come out even; `{block: resize, to: …}` before the join "
+        "takes all of them. The picture is skipped, the others are not.",
+        "archc predict my_segmenter/ panorama.jpg",
+    ),
+    _error(
+        "unsupported-image",
+        "a picture whose numbers have no one meaning as colours, or that is next to a line",
+        "Floating-point numbers, 32-bit integers and CIE LAB colours can be shown in several ways, and the prediction "
+        "depends on it; or the picture is so narrow that nothing of it is left once a detector has resized it. The "
+        "picture is skipped, the others are not.",
+        "archc predict my_network/ elevation.tif    # in float32",
+    ),
+    _error(
+        "not-a-classifier",
+        "a network that tells no classes apart",
+        "What is predicted are classes: of a picture (a vector of scores), of its pixels (an image of scores), or of "
+        "what boxes enclose (a spec with a `detector`). This network returns features, as one does whose `outputs` "
+        "names a stage in its middle; or it takes a number of channels that pictures do not have.",
+        "archc predict mnv3_small outputs=[c3,c5] --weights mnv3.pth cat.png",
+        2,
+    ),
+    _error(
+        "mask-crop",
+        "a mask of a picture that is cropped",
+        "A mask gives every pixel of a picture its class, so nothing of the picture is cut off before: the shorter "
+        "side is resized to `input.size`, whatever `input.crop` a classifier's spec states. To override it asks for "
+        "what cannot be done.",
+        "archc predict my_segmenter/ cat.png input.crop=0.875",
+    ),
+    _error(
+        "class-names",
+        "class names that do not fit the network",
+        "The file given by `--classes` has one name a line, in UTF-8, as many as the network has classes and in their "
+        "order. Of masks and boxes, class 0 is the background, so the first name is its.",
+        "archc predict my_network/ cat.png --classes names.txt    # 999 names for 1000 classes",
+        2,
+    ),
+    _error(
+        "not-finite",
+        "scores that are no numbers",
+        "The network computes nan or inf for this picture, as it does when a weight holds one. A detector whose "
+        "weights do would find nothing, so it is not run at all.",
+        "archc predict mnv3_small --weights diverged.pth cat.png",
+    ),
+    # Weights
+    _error(
+        "weights-file",
+        "a checkpoint that cannot be read, or is not trusted",
+        "Safetensors files and what `torch.save` wrote are read; a pickle that holds more than tensors could run code, "
+        "so it is refused. A file that was cut off or damaged is told apart from one of another format.",
+        "archc weights mnv3_small model.onnx",
+        2,
+    ),
+    _error(
+        "weights-exists",
+        "a file of weights that exists already",
+        "Weights are never overwritten unasked.",
+        "archc weights mnv3_small a.pth -o b.safetensors    # twice, without `--force`",
+        2,
+    ),
+    _error(
+        "weights-source",
+        "names that belong to no known library, or not to the one named",
+        "A checkpoint's tensors are found by the names that its library gives them. `--source` says whose they are "
+        "where the names themselves do not.",
+        "archc weights mnv3_small timm.safetensors --source torchvision",
+        2,
+    ),
+    _error(
+        "weights-names",
+        "a network that a library has no names for",
+        "Weights are written under another library's names only where its map names every layer of the network.",
+        "archc weights mobilevit_s a.safetensors -o b.safetensors --names torchvision",
+        2,
+    ),
+    _error(
+        "weights-partial",
+        "a stage or row to leave as it is that does not exist",
+        "`--partial` names stages (`head`) or rows of them (`head.3`).",
+        "archc weights mnv3_small a.pth --partial classifier",
+        2,
+    ),
+    _error(
+        "weights-network",
+        "a module that archc did not build, or that was changed since",
+        "The names of a module's weights follow from its spec. A module whose layers were replaced by hand is no "
+        "longer what its spec says: change the spec instead, or leave those rows as they are with `partial`.",
+        "archc.load_weights(torchvision.models.resnet50(), 'resnet50.pth')",
+    ),
+    _error(
+        "weights-mismatch",
+        "a checkpoint that does not fit the network",
+        "Every tensor of the checkpoint and of the network must be accounted for; the notes say which rows differ, and "
+        "the help which spec or which change would fit, if one is found. Nothing was loaded.",
+        "archc weights mnv3_small mobilenet_v3_large.pth",
+    ),
+    _error(
+        "weights-dtype",
+        "numbers of the wrong kind",
+        "Weights are dense tensors of floating-point numbers; they are converted into the module's own type. Integers, "
+        "quantised and sparse tensors are not weights.",
+        "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
+    ),
+    # Warnings
+    Rule(
+        "weights-policy",
+        "warning",
+        "weights that were trained under another policy",
+        "The shapes fit, but the library that the weights come from is known to normalise, pad, activate or prepare "
+        "pictures otherwise than this spec says, so the outputs will differ from that library's.",
+        "archc weights mnv3_large timm.safetensors    # eps 0.001 here, 1e-05 in timm",
+        0,
+    ),
+    Rule(
+        "same-stride",
+        "warning",
+        "two levels of a detector that have one stride",
+        "Their positions are the same, so the second adds boxes and cost, but no resolution. torchvision's MobileNetV3 "
+        "pyramid is built so (pytorch/vision#5838): its last two stages both have stride 32.",
+        "archc report fasterrcnn_mnv3_large_fpn",
+        0,
+    ),
+    Rule(
+        "unused-setting",
+        "warning",
+        "a setting that changes nothing",
+        "The spec compiles, but this setting has no effect on it, so it is probably not what was meant.",
+        "depth_mult: 2.0    # and no row has a `repeat`",
+        0,
+    ),
+)
+
+RULES: dict[str, Rule] = {rule.id: rule for rule in _TABLE}

@@ -1,0 +1,60 @@
+"""What every row of a stage has, whatever its block."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Annotated, ClassVar, Literal, TypeVar
+
+from pydantic import Field, PrivateAttr
+
+from archc.language.settings import Settings
+from archc.language.values import ChannelRole, Positive, ReferenceRole, References, Scale
+
+_Role = TypeVar("_Role", ChannelRole, ReferenceRole)
+
+
+class Row(Settings):
+    """One row of a stage. Blocks subclass it with their own columns (see `archc.blocks.Block`)."""
+
+    attends: ClassVar[bool] = False
+    """Whether the block mixes positions by attention; `dilation_policy: none_in_vit` leaves such rows undilated."""
+
+    block: str
+    """The block's registered name, or `package.module:Class`."""
+    from_: References | None = Field(None, alias="from")
+    """What the row consumes: a stage, a row, a part of a row, or several; default: the row before it."""
+    scale: Scale = "scaled"
+    """How `width_mult` treats this row's counts."""
+    repeat: Annotated[Positive | None, Field(le=1000)] = None
+    """Stand for this many rows, the stride on the first; `depth_mult` scales it."""
+    repeat_scale: Literal["scaled", "fixed"] = "scaled"
+    """`fixed` exempts this row's `repeat` from `depth_mult`."""
+
+    _at: tuple[str, int] = PrivateAttr(("", 0))
+
+    @property
+    def at(self) -> tuple[str, int]:
+        """The stage and index at which the row is written; passes keep it, so errors can point there."""
+        return self._at
+
+    def placed(self, stage: str, index: int) -> Row:
+        """The row itself, marked as written there. Only the loader calls it, on rows nobody else has seen."""
+        self._at = stage, index
+        return self
+
+    @classmethod
+    def channel_fields(cls) -> tuple[tuple[str, ChannelRole], ...]:
+        """The fields that `width_mult` scales, with their roles."""
+        return _fields_with(cls, ChannelRole)
+
+    @classmethod
+    def reference_fields(cls) -> tuple[str, ...]:
+        """The fields that name further inputs, beside `from`."""
+        return tuple(name for name, _ in _fields_with(cls, ReferenceRole))
+
+
+@cache
+def _fields_with(row: type[Row], role: type[_Role]) -> tuple[tuple[str, _Role], ...]:
+    return tuple(
+        (name, mark) for name, info in row.model_fields.items() for mark in info.metadata if isinstance(mark, role)
+    )

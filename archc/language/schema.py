@@ -1,0 +1,193 @@
+"""The Spec: everything a spec file may say, checked and frozen."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, Protocol
+
+from pydantic import (
+    BeforeValidator,
+    Field,
+    PlainValidator,
+    PrivateAttr,
+    SerializeAsAny,
+    WithJsonSchema,
+    model_validator,
+)
+
+from archc.document.diagnostics import Diagnostic, Span
+from archc.document.tree import Path
+from archc.language.detector import Detector, check_detector
+from archc.language.row import Row
+from archc.language.settings import (
+    Anything,
+    DropPath,
+    Init,
+    Input,
+    Norm,
+    NormKind,
+    Rounding,
+    Settings,
+    Squeeze,
+    Table,
+    parse_drop_path,
+    parse_norm,
+)
+from archc.language.values import (
+    Activation,
+    Classes,
+    Expected,
+    FrozenDict,
+    Many,
+    Multiplier,
+    Padding,
+    Probability,
+    Reference,
+    References,
+    expect,
+    reject,
+)
+
+DilationPolicy = Literal["include_strided", "after_strided", "none_in_vit"]
+
+STAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
+
+
+class Origin(Protocol):
+    """Where a spec's values came from, and how to make another spec from it (`archc.language.load`)."""
+
+    def span(self, path: Path) -> Span | None:
+        """Where the value at a path was written."""
+
+    def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
+        """Another spec from the same text, with these dotted keys changed."""
+
+
+def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:
+    # The loader has turned every row into its block's own model by now; this only holds the result still.
+    example = "stages: {stem: [{block: conv, out: 16}]}"
+    if not isinstance(value, Mapping):
+        expect("a mapping of stage names to lists of rows", example)
+    if not value:
+        reject("`stages` holds no stage", example)
+    return FrozenDict(value)
+
+
+class Spec(Settings):
+    """A checked network description; frozen. Make another with `override`."""
+
+    name: Annotated[
+        str,
+        Field(min_length=1, max_length=120, pattern=r"^[A-Za-z0-9][A-Za-z0-9_.+-]*$"),
+        Expected("letters, digits, `_`, `.`, `+` and `-`, the first a letter or a digit"),
+    ]
+    """The network's name; default: the file's."""
+    input: Input = Input()
+    """The input tensor and the preprocessing of images."""
+    num_classes: Classes = 1000
+    """For the rows that refer to it as `${num_classes}`."""
+
+    width_mult: Multiplier = 1.0
+    """Every channel count times this, rounded by `rounding`; 1.0 leaves the counts as they are written."""
+    depth_mult: Multiplier = 1.0
+    """Every `repeat` times this, rounded up."""
+    reduced_tail: bool = False
+    """Halve the channels of what `tail` names, before `width_mult`."""
+    tail: Many[Reference] = ()
+    """The stages (or rows) that `reduced_tail` halves."""
+    dilated: bool = False
+    """Keep output stride 16: the same as `output_stride: 16`."""
+    output_stride: Annotated[int, Field(ge=1, le=1024)] | None = None
+    """Turn every stride beyond this total into dilation."""
+    dilation_policy: DilationPolicy = "include_strided"
+    """Which rows dilate once a stride is removed. `include_strided`: the row that lost its stride and all after it
+    (torchvision's MobileNetV3). `after_strided`: only those after it (timm, torchvision's ResNet). `none_in_vit`:
+    as `after_strided`, but never a transformer block (ml-cvnets, transformers)."""
+    dropout: Probability = 0.0
+    """The rate of `dropout` rows that state none."""
+    drop_path: Annotated[
+        DropPath,
+        BeforeValidator(parse_drop_path, json_schema_input_type=Probability | DropPath),
+        Expected("a rate such as 0.2, or `{rate: 0.2, schedule: linear}`"),
+    ] = DropPath()
+    """Stochastic depth of residual rows: a rate, or `{rate, schedule}`."""
+
+    act: Activation = "relu"
+    """The activation of rows that state none."""
+    norm: Annotated[Norm, BeforeValidator(parse_norm, json_schema_input_type=NormKind | Norm)] = Norm()
+    squeeze: Squeeze = Squeeze()
+    init: Init = Init()
+    padding: Padding = "symmetric"
+    """The padding of convolutions and pools that state none."""
+    rounding: Rounding = Rounding()
+    """How scaled channel counts are rounded."""
+
+    vars: Anything = FrozenDict()
+    """Your own names, for `${vars.name}`."""
+    table: Table = Table()
+    """How rows written as lists are read."""
+    stages: Annotated[
+        FrozenDict[str, tuple[SerializeAsAny[Row], ...]],
+        PlainValidator(_parse_stages),
+        WithJsonSchema({"type": "object"}),
+    ]
+    """Stage name to rows, in order."""
+    outputs: References | None = None
+    """What the network returns: one reference gives a tensor, a list or a mapping gives a dict; default: the last
+    stage's output. What no output needs is pruned."""
+    detector: Detector | None = None
+    """The object detector around the network, whose outputs are its levels; default: none."""
+
+    _origin: Origin | None = PrivateAttr(None)
+    _warnings: tuple[Diagnostic, ...] = PrivateAttr(())
+
+    @model_validator(mode="after")
+    def _one_output_stride(self) -> Spec:
+        if self.dilated and self.output_stride not in (None, 16):
+            reject(
+                f"`dilated: true` means output stride 16, but `output_stride` is {self.output_stride}",
+                "state only `output_stride`",
+                "conflicting-settings",
+                ("output_stride",),
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _detector_fits(self) -> Spec:
+        if self.detector is not None:
+            check_detector(self.detector, self.output_names, self.num_classes)
+        return self
+
+    @property
+    def output_names(self) -> tuple[str, ...]:
+        """The names that the outputs go by; a single tensor's is its reference."""
+        outputs = next(reversed(self.stages), "") if self.outputs is None else self.outputs
+        return (outputs,) if isinstance(outputs, str) else tuple(outputs)
+
+    def override(self, changes: Mapping[str, object] | None = None, /, **keys: object) -> Spec:
+        """A new spec with these values changed: `spec.override({"stages.c4.0.out": 48}, width_mult=0.5)`.
+
+        Keys are dotted paths to what exists. Interpolations that depend on a changed value follow it.
+
+        Raises:
+            SpecError: an unknown key, or a value that does not fit.
+        """
+        if self._origin is None:
+            raise TypeError("a spec that a pass has rewritten cannot be overridden; override the loaded one")
+        return self._origin.override(self, {**(changes or {}), **keys})
+
+    @property
+    def warnings(self) -> tuple[Diagnostic, ...]:
+        """What is probably not meant, though it compiles."""
+        return self._warnings
+
+    def rows(self) -> Iterator[tuple[str, int, Row]]:
+        """Every row in order, with its stage and index."""
+        for stage, rows in self.stages.items():
+            for index, row in enumerate(rows):
+                yield stage, index, row
+
+    def span(self, *path: str | int) -> Span | None:
+        """Where a value was written: a file's line, an override, or None for a spec made without a text."""
+        return self._origin.span(path) if self._origin else None

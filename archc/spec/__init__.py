@@ -1,1 +1,0 @@
-"""What people write: the schema, loading, positions and diagnostics. Imports neither torch nor Keras."""
