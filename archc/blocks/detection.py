@@ -122,7 +122,7 @@ class LevelHead(Block):
     """Differences from the spec's `init`."""
 
 
-class SsdHead(LevelHead):
+class SsdLevelHead(LevelHead):
     """An SSD's predictions from one level (Liu et al. 2016, arXiv:1512.02325, section 2.1), for classes or boxes.
 
     `separable` is SSDlite's form (Sandler et al. 2018, arXiv:1801.04381, section 6.2), `project` is ml-cvnets'
@@ -158,7 +158,7 @@ class SsdHead(LevelHead):
         return conv_norm_act(net, x, self.out, name="predict", kernel=kernel, act="none", norm=_NO_NORM)
 
 
-class RpnHead(LevelHead):
+class RpnLevelHead(LevelHead):
     """The region proposal network's head on one level (Ren et al. 2015, arXiv:1506.01497, section 3.1).
 
     Its parts `objectness` and `deltas` are the predictions: one and four numbers for each anchor.
