@@ -1,87 +1,149 @@
-"""`.keras` files as checkpoints: what Keras saved of a network that archc built, for any backend's network."""
+"""`.keras` files as checkpoints: what Keras saved of a network that archc built.
+
+The file states its network, and Keras reads the weights into it. Before that the archive is checked here, because Keras
+trusts it: that it does not inflate to more than it can honestly hold, that its arrays are stored in the file itself as
+they are, and that they are floating-point numbers.
+"""
 
 from __future__ import annotations
 
+import io
 import json
 import zipfile
-from collections.abc import Sequence
-from os import PathLike, fspath
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from archc.ir.graph import SPEC
-from archc.weights.copy import CopyReport, copy_weights
-from archc.weights.error import refuse
-from archc.weights.files import MODEL_FILES
-from archc.weights.report import LoadReport, by_stage
+from archc.document.diagnostics import SpecError
+from archc.extras import require
+from archc.ir.graph import SPEC, TRANSFORMS
+from archc.transforms.provenance import GRAPH, stated
+from archc.weights.checkpoint import NAMES, VERSION, Checkpoint, tensor
+from archc.weights.error import WeightsError, refuse
 
 SUFFIX = ".keras"
 
-
-def named_by(source: object) -> Path | None:
-    """The file, if a checkpoint is named by one of Keras's, or by a directory that holds one of archc's."""
-    if not isinstance(source, str | PathLike):
-        return None
-    path = Path(fspath(source))
-    inside = path / MODEL_FILES["keras"]
-    if path.suffix != SUFFIX and inside.is_file() and not (path / MODEL_FILES["torch"]).is_file():
-        return inside
-    return path if path.suffix == SUFFIX else None
+_CONFIGURATION, _WEIGHTS = "config.json", "model.weights.h5"
+_MOST_CONFIGURATION = 32 * 2**20
+"""Bytes of a configuration; a network of 10,000 operations has about 10 million."""
+_MOST_INFLATION = 20
+"""How many times its size in the archive a member may have. Keras compresses nothing, and weights hardly shrink."""
 
 
-def spec_text(path: Path) -> str | None:
-    """The spec that a file states, as YAML; None where Keras saved what archc did not build.
+def metadata(path: Path) -> Mapping[str, str]:
+    """What the file states about its network; empty where Keras saved what archc did not build.
 
     Raises:
-        WeightsError: it cannot be read, or is no file of Keras's.
+        WeightsError: it is no file of Keras's, or a damaged one.
+        OSError: it cannot be read.
     """
     try:
         with zipfile.ZipFile(path) as archive:
-            config = json.loads(archive.read("config.json"))
-    except OSError as error:
-        raise refuse("weights-file", f"`{path}` cannot be read: {error.strerror or error}") from None
-    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, NotImplementedError) as error:
+            for member in archive.infolist():
+                if member.file_size > _MOST_INFLATION * max(member.compress_size, 2**10):
+                    raise _damaged(path, f"`{member.filename}` inflates to {member.file_size:,} bytes")
+            if archive.getinfo(_CONFIGURATION).file_size > _MOST_CONFIGURATION:
+                raise _damaged(path, "its configuration is too large")
+            config = json.loads(archive.read(_CONFIGURATION))
+    except WeightsError:
+        raise
+    except (zipfile.BadZipFile, KeyError, ValueError, RuntimeError, NotImplementedError, EOFError) as error:
         raise _damaged(path, str(error)) from None
-    stated = config.get("config") if isinstance(config, dict) else None
-    text = stated.get(SPEC) if isinstance(stated, dict) else None
-    return text if isinstance(text, str) else None
+    its = config.get("config") if isinstance(config, dict) else None
+    return {
+        key: its[key]
+        for key in (SPEC, TRANSFORMS, GRAPH)
+        if isinstance(its, dict) and isinstance(its.get(key), str)
+    }
 
 
-def load_weights(model: Any, file: Path, partial: str | Sequence[str] | None = None) -> LoadReport:
-    """Load a `.keras` file into a network that `archc.build` returned, of any backend.
+def read(path: Path) -> Checkpoint:
+    """The file's weights, under the keys of a State.
 
     Raises:
-        WeightsError: what cannot be read, or does not fit.
-        ImportError: Keras is not installed.
+        WeightsError: it is no file of Keras's, a damaged one, one of a network that archc did not build, or it holds
+            what are no weights.
+        OSError: it cannot be read.
+        MissingExtraError: Keras is not installed.
     """
-    from archc.backends import keras
-
-    spec_text(file)  # what is no Keras file is told before Keras is asked
+    about = metadata(path)
     try:
-        saved = keras.load(file)
+        graph = stated(about)
+    except (SpecError, ValueError) as error:
+        raise _damaged(path, f"what it states about its network cannot be read: {error}") from None
+    if graph is None:
+        raise refuse(
+            "weights-file",
+            f"archc did not build the network in `{path}`, so its layers have no known names",
+            help="build the same network with archc, and `archc.copy_weights` into it",
+        )
+    require("keras", "keras")
+    _check_arrays(path)
+    from archc import backends
+
+    backend = backends.get("keras")
+    try:
+        model = backend.load(path)
     except ValueError as error:
-        raise _damaged(file, str(error)) from None
-    report = copy_weights(saved, model, partial)
-    return _report(file.name, report)
+        raise _damaged(path, str(error)) from None
+    if changed := backend.changed(model, graph):
+        raise _damaged(path, f"its network is not the one that it states: `{changed[0]}` differs")
+    state = backend.read(model, graph)
+    tensors = {key: found for key, array in state.items() if (found := tensor(array)) is not None}
+    return Checkpoint(tensors, path.name, {**about, VERSION: "", NAMES: "archc"})
 
 
-def _damaged(path: Path, why: str) -> Exception:
+def _check_arrays(path: Path) -> None:
+    """Check that the arrays are plain ones, so that reading them takes no more memory than the file has bytes."""
+    h5py = require("h5py", "keras")
+    try:
+        with zipfile.ZipFile(path) as archive, h5py.File(io.BytesIO(archive.read(_WEIGHTS)), "r") as file:
+            for name, array in _arrays(h5py, file):
+                if (kind := _kind(array)) and not _is_bookkeeping(name):
+                    raise refuse(
+                        "weights-dtype",
+                        "the checkpoint holds numbers of the wrong kind",
+                        notes=(f"`{name}` is {kind}",),
+                        help="weights are floating-point numbers",
+                    )
+    except WeightsError:
+        raise
+    except Exception as error:  # whatever a damaged file makes h5py raise
+        raise _damaged(path, " ".join(str(error).split())) from None
+
+
+def _arrays(h5py: Any, group: Any, prefix: str = "", depth: int = 50) -> Iterator[tuple[str, Any]]:
+    """Every array in a group, by its path.
+
+    Raises:
+        ValueError: a link, a compressed array, or one whose numbers are elsewhere.
+    """
+    if depth == 0:
+        raise ValueError(f"`{prefix}` is too deep")
+    for name in group:
+        path = f"{prefix}/{name}" if prefix else name
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise ValueError(f"`{path}` is a link")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            yield from _arrays(h5py, item, path, depth - 1)
+            continue
+        if item.compression or item.external or item.is_virtual or item.nbytes > item.id.get_storage_size():
+            raise ValueError(f"the numbers of `{path}` are not in the file as they are")
+        yield path, item
+
+
+def _kind(array: Any) -> str:
+    """What an array's numbers are, if they are no floating-point ones."""
+    if array.attrs.get("dtype") == "bfloat16" or array.dtype.kind == "f":
+        return ""
+    return str(array.dtype)
+
+
+def _is_bookkeeping(path: str) -> bool:
+    """Whether an array is no weight: an optimiser's, or the state of a random generator."""
+    return path.startswith("optimizer/") or "seed_generator" in path
+
+
+def _damaged(path: Path, why: str) -> WeightsError:
     return refuse("weights-file", f"`{path}` is no model that Keras can load: {why}")
-
-
-def _report(file: str, copied: CopyReport) -> LoadReport:
-    return LoadReport(
-        file=file,
-        source="archc",
-        naming="a Keras model",
-        detected=True,
-        wrapper="",
-        prefix="",
-        stages=by_stage(copied.copied.items()),
-        left=copied.left,
-        skipped=(),
-        pruned=(),
-        uncounted=(),
-        casts=(),
-        warnings=(),
-    )

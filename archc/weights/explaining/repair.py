@@ -1,7 +1,8 @@
 """Changes of single rows that make a checkpoint fit: how often they repeat, what they have, how wide they are.
 
-A greedy search: one row after the other, one column after the other, the value that lets most tensors agree. It helps
-where somebody changed a few rows; what it returns is checked as everything else is.
+A greedy search: row by row and column by column, the value with which most tensors agree. Only rows that differ are
+changed, only in columns that can be the reason, and only to sizes that the checkpoint has there. It helps where
+somebody changed a few rows.
 """
 
 from __future__ import annotations
@@ -10,63 +11,52 @@ from collections.abc import Iterator
 from typing import Any
 
 from archc.language.row import Row
-from archc.language.schema import Spec
-from archc.weights.explain import Fit, Goal, lowered, overridden
-from archc.weights.match import Match
+from archc.weights.explaining.search import Candidate, Fit, Goal, overridden
+from archc.weights.naming.match import Entry, Status
 
-_KERNELS = (1, 3, 5, 7)
-_MOST_TRIED = 1500
+_MOST_TRIED = 150
 _KNOWN_SHARE = 0.25
 """Below this share of agreeing tensors it is another network, and row by row says nothing."""
 
+_ONE_SIDED = (Status.MISSING, Status.UNNAMED, Status.SURPLUS)
 
-def repair(spec: Spec, goal: Goal) -> Fit | None:
-    """The rows' changes with which the spec fits, if there are some."""
-    return _Repair(spec, goal).run()
+
+def repair(own: Candidate, goal: Goal) -> Fit | None:
+    """The rows' changes with which a spec fits, if there are some."""
+    return _Repair(own, goal).run()
 
 
 class _Repair:
-    def __init__(self, spec: Spec, goal: Goal) -> None:
-        self.base, self.goal = spec, goal
+    def __init__(self, own: Candidate, goal: Goal) -> None:
+        self.base, self.goal = own.spec, goal
+        self.best = own
         self.changes: dict[str, Any] = {}
-        self.spec = spec
         self.tried = 0
-        self.score = self._score(spec)
 
     def run(self) -> Fit | None:
-        if self.score is None or self.score[1] < _KNOWN_SHARE * len(self.goal.shapes):
+        if sum(1 for _ in self.best.match.having(Status.LOADED)) < _KNOWN_SHARE * len(self.goal.shapes):
             return None
-        places = {row.at: row for _, _, row in self.base.rows()}
-        for (stage, index), row in places.items():
-            if row.repeat is not None:
+        written = {row.at: row for _, _, row in self.base.rows()}
+        for (stage, index), row in written.items():
+            if row.repeat is not None and any(self.best.match.having(*_ONE_SIDED)):
                 self._climb(f"stages.{stage}.{index}.repeat", row.repeat)
-        for (stage, index), row in places.items():
-            if self._differs(stage, index):
-                for name, values in self._columns(row):
-                    self._choose(f"stages.{stage}.{index}.{name}", values)
-        if not self.changes or not self.goal.reached(self.spec):
-            return None
-        return Fit("", self.changes, self.spec)
-
-    def _score(self, spec: Spec | None) -> tuple[int, int] | None:
-        """The more the better: tensors that agree less those that do not, and those that agree."""
-        self.tried += 1
-        graph = lowered(spec)
-        if graph is None:
-            return None
-        found = self.goal.match(graph)
-        return len(found.found) - len(found.missing) - len(found.differing) - len(found.surplus), len(found.found)
+        for (stage, index), row in written.items():
+            if entries := self._entries(stage, index):
+                for name, values in self._columns(row, entries):
+                    for value in values:
+                        self._try(f"stages.{stage}.{index}.{name}", value)
+        return Fit("", self.changes, self.best) if self.changes and self.best.match.complete else None
 
     def _try(self, key: str, value: Any) -> bool:
         """Keep a change if it helps."""
-        if self.tried >= _MOST_TRIED:
+        if self.tried >= _MOST_TRIED or self.best.match.complete:
             return False
+        self.tried += 1
         changes = {**self.changes, key: value}
-        spec = overridden(self.base, changes)
-        score = self._score(spec)
-        if spec is None or score is None or (self.score is not None and score <= self.score):
+        candidate = self.goal.candidate(overridden(self.base, changes))
+        if candidate is None or _score(candidate) <= _score(self.best):
             return False
-        self.changes, self.spec, self.score = changes, spec, score
+        self.changes, self.best = changes, candidate
         return True
 
     def _climb(self, key: str, start: int) -> None:
@@ -75,44 +65,29 @@ class _Repair:
             while value > 0 and self._try(key, value):
                 value += step
 
-    def _choose(self, key: str, values: list[Any]) -> None:
-        for value in values:
-            self._try(key, value)
+    def _entries(self, stage: str, index: int) -> list[Entry]:
+        """The tensors that differ in the rows that a written row stands for."""
+        rows = {region.name for region in self.best.graph.regions if region.source == (stage, index)}
+        differing = self.best.match.having(Status.DIFFERING, Status.MISSING, Status.UNNAMED)
+        found = [entry for entry in differing if entry.slot is not None and entry.slot.row in rows]
+        return found or list(self.best.match.having(Status.SURPLUS))
 
-    def _match(self) -> Match | None:
-        graph = lowered(self.spec)
-        return self.goal.match(graph) if graph is not None else None
-
-    def _differs(self, stage: str, index: int) -> bool:
-        found = self._match()
-        rows = {slot.row for slot in (*found.differing, *found.missing)} if found else set()
-        return bool(rows & set(self._rows(stage, index))) or bool(found and found.surplus)
-
-    def _rows(self, stage: str, index: int) -> Iterator[str]:
-        """The rows that a written row stands for."""
-        from archc import passes
-
-        for name, number, row in passes.run(self.spec, after="repeat").rows():
-            if row.at == (stage, index):
-                yield f"{name}.{number}"
-
-    def _columns(self, row: Row) -> Iterator[tuple[str, list[Any]]]:
-        """The columns that shapes can show, with the values worth trying."""
+    def _columns(self, row: Row, entries: list[Entry]) -> Iterator[tuple[str, list[Any]]]:
+        """The columns that can be the reason, with the values worth trying."""
         fields = type(row).model_fields
-        if "se" in fields:
+        if "se" in fields and any(entry.status in _ONE_SIDED for entry in entries):
             yield "se", [not row.se]  # type: ignore[attr-defined]
-        if "kernel" in fields:
-            yield "kernel", list(_KERNELS)
-        widths = self._widths(row)
-        for name, _ in row.channel_fields():
-            yield name, widths
-
-    def _widths(self, row: Row) -> list[int]:
-        """Every channel count that the checkpoint has in this row, and what `width_mult` makes of it."""
-        graph, rows = lowered(self.spec), set(self._rows(*row.at))
-        if graph is None:
-            return []
-        names = [name for slot in self.goal.slots(graph) if slot.row in rows for name in slot.names]
-        sizes = {size for name in names for size in self.goal.shapes.get(name, ())[:2]}
+        shapes = [self.goal.shapes[name] for entry in entries for name in entry.names]
+        if "kernel" in fields and (windows := {shape[2:] for shape in shapes if len(shape) == 4} - {(1, 1)}):
+            yield "kernel", [high if high == wide else [high, wide] for high, wide in sorted(windows)]
+        sizes = {size for shape in shapes for size in shape[:2] if size > 1}
         scaled = {round(size / self.base.width_mult) for size in sizes} if row.scale != "fixed" else set()
-        return sorted(size for size in sizes | scaled if size > 0)
+        for name, _ in row.channel_fields():
+            yield name, sorted(size for size in sizes | scaled if size > 0)
+
+
+def _score(candidate: Candidate) -> tuple[int, int]:
+    """The more the better: tensors that agree less those that do not, and those that agree."""
+    agreeing = sum(1 for _ in candidate.match.having(Status.LOADED))
+    others = sum(1 for _ in candidate.match.having(Status.MISSING, Status.DIFFERING, Status.SURPLUS))
+    return agreeing - others, agreeing

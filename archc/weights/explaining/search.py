@@ -1,23 +1,27 @@
-"""Which spec a checkpoint fits: found by trying, as lowering a spec costs a millisecond.
+"""Which spec a checkpoint fits, found by trying: lowering a spec takes about a millisecond.
 
-What is tried: the spec itself and every bundled one, each over widths and depths, with and without its reduced tail,
-with as many classes as the checkpoint's last layer has; then changes of single rows. What fits accounts for every
-tensor.
+The spec at hand is tried first, then every bundled one, each over widths and depths, with and without its reduced tail,
+and with as many classes as the checkpoint's last layer has. A spec fits if it accounts for every tensor.
+
+Names come before numbers: a spec whose rows have other names than the checkpoint is put aside at once, whatever its
+widths. Of the others, the widths at which the total of numbers agrees are found by halving, because a network grows
+with its width; only these are compared tensor by tensor.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cache
+from bisect import bisect_left
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from difflib import SequenceMatcher
+from functools import cache, lru_cache
 from itertools import product
 from typing import Any
 
 from archc import passes
 from archc.blocks import REGISTRY
-from archc.blocks.heads import BACKBONE
 from archc.blocks.lower import lower
 from archc.document import library
 from archc.document.diagnostics import SpecError, SpecWarning
@@ -26,16 +30,37 @@ from archc.language import load
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.values import Ratio
-from archc.weights.maps import Layout
-from archc.weights.match import Match, match
-from archc.weights.naming import COUNTER, Slot, slots
-from archc.weights.partial import selects
-from archc.weights.policy import expectations, nearest
-from archc.weights.read import Checkpoint
+from archc.passes.heads import JOINT, RPN, SSD
+from archc.weights.checkpoint import Checkpoint
+from archc.weights.explaining.policy import expectations, nearest
+from archc.weights.naming.match import Match, Status, match
+from archc.weights.naming.partial import selects
+from archc.weights.naming.schemes import Scheme
+from archc.weights.naming.slots import Naming, Slot
 
 WIDTHS = tuple(step / 20 for step in range(2, 41))
 DEPTHS = (1.0, 1.1, 1.2, 1.4, 1.8, 2.2, 2.6, 3.1)
 """EfficientNet's, Lite and not."""
+
+_NEAR = 0.15
+"""The largest share of names that may be missing or left over at one width and agree at another: where a block's
+expanded width equals its input's, libraries leave the expansion out."""
+
+_STRUCTURAL = (Status.UNNAMED, Status.MISSING, Status.SURPLUS)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A spec with its graph, held against the checkpoint."""
+
+    spec: Spec
+    graph: Graph
+    match: Match
+
+    @property
+    def strange(self) -> int:
+        """How many tensors are on one side only."""
+        return sum(1 for _ in self.match.having(*_STRUCTURAL))
 
 
 @dataclass(frozen=True)
@@ -44,7 +69,7 @@ class Fit:
 
     name: str
     changes: Mapping[str, Any]
-    spec: Spec
+    candidate: Candidate = field(repr=False)
     why: str = ""
 
     def __str__(self) -> str:
@@ -55,59 +80,67 @@ class Fit:
 class Goal:
     """The checkpoint that candidates are held against."""
 
-    def __init__(self, layout: Layout | None, checkpoint: Checkpoint, partial: Sequence[str]) -> None:
-        self.layout, self.checkpoint, self.partial = layout, checkpoint, partial
+    def __init__(self, scheme: Scheme | None, checkpoint: Checkpoint, partial: Sequence[str]) -> None:
+        self.scheme, self.checkpoint, self.partial = scheme, checkpoint, partial
         self.shapes = checkpoint.shapes
-        weights = (shape for name, shape in self.shapes.items() if not name.endswith(COUNTER.name))
-        self.numbers = sum(map(math.prod, weights))
-        own = any(name.startswith(f"{BACKBONE}.") for name in self.shapes)
-        self.detects = any(rule.call for rule in layout.rows) if layout else own
+        self.policies = expectations(scheme, checkpoint)
+        own = any(name.startswith(tuple(f"{stage}." for stage in (RPN, *SSD, JOINT))) for name in self.shapes)
+        self.detects = any(rule.stage for rule in scheme.rows) if scheme else own
         """Whether the checkpoint is a detector's."""
 
-    def slots(self, graph: Graph) -> list[Slot]:
+    def slots(self, graph: Graph) -> Sequence[Slot]:
         """The candidate's tensors under the checkpoint's kind of names."""
-        return slots(graph, self.layout)
+        return Naming(graph).slots(self.scheme)
 
-    def match(self, graph: Graph) -> Match:
-        """How a candidate fits."""
-        return match(self.slots(graph), self.shapes, self.partial)
-
-    def reached(self, spec: Spec | None) -> bool:
-        """Whether a candidate fits completely."""
+    def candidate(self, spec: Spec | None) -> Candidate | None:
+        """A spec held against the checkpoint; None where it has no graph."""
         graph = lowered(spec)
         if spec is None or graph is None:
-            return False
-        if not self.partial and spec.outputs is None and graph.total.params + graph.total.buffers != self.numbers:
-            return False  # which takes no names to see
-        return self.match(graph).complete
+            return None
+        heads = self.scheme.heads if self.scheme else ()
+        return Candidate(spec, graph, match(self.slots(graph), self.shapes, self.partial, heads))
 
-    def nameable(self, spec: Spec) -> bool:
-        """Whether the library has a name for every tensor of such a network, whatever its widths."""
-        slots = (slot for slot in self.slots(lower(spec)) if not slot.counter and not slot.pruned)
-        return all(slot.names or selects(self.partial, slot.row) for slot in slots)
+    def total(self, found: Match) -> int:
+        """The numbers in the checkpoint that a candidate's tensors must hold."""
+        unused = found.names(Status.PRUNED, Status.SKIPPED, Status.LEFT)
+        return self.checkpoint.numbers - sum(math.prod(self.shapes[name]) for name in unused)
 
-    def strangeness(self, spec: Spec) -> tuple[int, int]:
-        """How many structural policies of a spec are not the library's, and how far down its list those stand."""
-        policies = expectations(self.layout, self.checkpoint)
-        policy, discords = nearest(lower(spec), policies)
-        return sum(discord.structural for discord in discords), policies.index(policy)
+    def strangeness(self, graph: Graph) -> tuple[int, int]:
+        """How many structural policies of a network are not the library's, and how far down its list those stand."""
+        policy, discords = nearest(graph, self.policies)
+        return sum(discord.structural for discord in discords), self.policies.index(policy)
 
 
-def explain(spec: Spec, goal: Goal) -> Fit | None:
+def search(own: Candidate, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        bundled = [(name, _bundled(name)) for name in library.bundled()]
-        likely = [(n, s) for n, s in bundled if (s.detector is not None) == goal.detects and goal.nameable(s)]
-        found: list[Fit] = []
-        for name, base in (("", spec), *sorted(likely, key=lambda pair: goal.strangeness(pair[1]))):
-            fit = _fit(name, base, goal)
-            if fit is not None:
-                found.append(fit)
-                if goal.strangeness(fit.spec)[0] == 0:
+        found: list[tuple[tuple[Any, ...], Fit]] = []
+        if fit := _fit("", own, goal):
+            found.append(((goal.strangeness(fit.candidate.graph), False), fit))
+        for name in () if found and found[0][0][0][0] == 0 else _likely(own.spec, goal):
+            base = goal.candidate(_bundled(name))
+            if base is None or (base.spec.detector is not None) != goal.detects:
+                continue
+            if fit := _fit(name, base, goal):
+                order = goal.strangeness(fit.candidate.graph)
+                found.append(((order, True, goal.strangeness(base.graph), name), fit))
+                if order == (0, 0):
                     break
-    best = min(found, key=lambda fit: goal.strangeness(fit.spec), default=None)
-    return replace(best, why=_difference(spec, best.spec)) if best is not None and best.name else best
+    best = min(found, key=lambda pair: pair[0], default=(None, None))[1]
+    return replace(best, why=_difference(own.spec, best.candidate.spec)) if best is not None and best.name else best
+
+
+def _likely(spec: Spec, goal: Goal) -> list[str]:
+    """The bundled specs, those with names like the checkpoint's or the spec's first."""
+    names = [name for name in library.bundled() if goal.detects or not _states_detector(name)]
+    about = f"{goal.checkpoint.file} {goal.scheme.library if goal.scheme else ''} {spec.name}".lower()
+    return sorted(names, key=lambda name: -SequenceMatcher(None, about, name).ratio())
+
+
+@cache
+def _states_detector(name: str) -> bool:
+    return "\ndetector:" in library.find(name).read_text(encoding="utf-8")
 
 
 @cache
@@ -115,67 +148,125 @@ def _bundled(name: str) -> Spec:
     return load.load(name, blocks=REGISTRY)
 
 
-def _fit(name: str, base: Spec, goal: Goal) -> Fit | None:
+def _fit(name: str, base: Candidate, goal: Goal) -> Fit | None:
     """The variant of a spec that the checkpoint fits, the one with the fewest changes."""
-    for changes in _variants(base, goal):
-        spec = overridden(base, changes)
-        if spec is not None and goal.reached(spec):
-            return Fit(name, changes, spec)
-    return None
-
-
-def _variants(base: Spec, goal: Goal) -> list[dict[str, Any]]:
+    if base.match.complete:
+        return Fit(name, {}, base)
     classes = _classes(base, goal)
-    tails = (base.reduced_tail, not base.reduced_tail) if base.tail else (base.reduced_tail,)
-    widths = (base.width_mult, *(width for width in WIDTHS if width != base.width_mult))
-    found: list[dict[str, Any]] = []
-    for depth, tail, width in product(_depths(base, goal), tails, widths):
-        wanted = {"width_mult": width, "depth_mult": depth, "reduced_tail": tail}
-        found.append({key: value for key, value in wanted.items() if getattr(base, key) != value} | classes)
-    return sorted(found, key=len)
+    tails = (base.spec.reduced_tail, not base.spec.reduced_tail) if base.spec.tail else (base.spec.reduced_tail,)
+    found: list[Fit] = []
+    for depth, tail in product(_depths(base, goal), tails):
+        wanted = {"depth_mult": depth, "reduced_tail": tail}
+        changes = {key: value for key, value in wanted.items() if getattr(base.spec, key) != value}
+        found += _over_widths(name, base, changes, classes, goal)
+    return min(found, key=lambda fit: len(fit.changes), default=None)
 
 
-def _depths(base: Spec, goal: Goal) -> list[float]:
+def _over_widths(
+    name: str, base: Candidate, changes: Mapping[str, Any], classes: Mapping[str, Any], goal: Goal
+) -> list[Fit]:
+    """The widths at which a spec with these changes fits."""
+
+    @lru_cache(maxsize=64)
+    def at(width: float) -> Graph | None:
+        change = {"width_mult": width} if width != base.spec.width_mult else {}
+        return lowered(overridden(base.spec, {**change, **changes, **classes}))
+
+    here = goal.candidate(overridden(base.spec, {**changes, **classes}))
+    if here is None or here.strange > _NEAR * len(goal.shapes):
+        return []
+    total = goal.total(here.match)
+
+    def numbers(width: float) -> int:
+        graph = at(width)
+        return -1 if graph is None else _numbers(graph, goal.partial)
+
+    widths = [base.spec.width_mult] if numbers(base.spec.width_mult) == total else []
+    widths += [width for width in _equal(WIDTHS, numbers, total) if width not in widths]
+    found: list[Fit] = []
+    for width in widths:
+        changed = {"width_mult": width} if width != base.spec.width_mult else {}
+        every = {**changed, **dict(sorted(changes.items())), **classes}
+        candidate = goal.candidate(overridden(base.spec, every))
+        if candidate is not None and candidate.match.complete:
+            found.append(Fit(name, every, candidate))
+            break  # the other widths round to the same network
+    return found
+
+
+def _equal(values: Sequence[float], function: Callable[[float], int], wanted: int) -> list[float]:
+    """The values at which a growing function is `wanted`."""
+    first = bisect_left(values, wanted, key=function)
+    found: list[float] = []
+    for value in values[first:]:
+        if function(value) != wanted:
+            break
+        found.append(value)
+    return found
+
+
+def _numbers(graph: Graph, partial: Sequence[str]) -> int:
+    """The numbers in the rows that are not left alone."""
+    if not partial:
+        total = graph.total
+        return total.params + total.buffers
+    costs = [region.total for region in graph.regions if not selects(partial, region.name)]
+    for call in graph.calls:
+        costs += [r.total for r in call.graph.regions if not selects(partial, f"{call.name}.{r.name}")]
+    return sum(cost.params + cost.buffers for cost in costs)
+
+
+def _depths(base: Candidate, goal: Goal) -> list[float]:
     """The depths at which most names agree."""
-    if all(row.repeat is None for _, _, row in base.rows()):
-        return [base.depth_mult]
-    strange: dict[float, int] = {}
-    for depth in dict.fromkeys((base.depth_mult, *DEPTHS)):
-        graph = lowered(overridden(base, {"depth_mult": depth} if depth != base.depth_mult else {}))
-        names = {name for slot in goal.slots(graph) for name in slot.names} if graph else set()
-        strange[depth] = len(names ^ goal.shapes.keys())
-    return [depth for depth, number in strange.items() if number == min(strange.values())][:2]
+    if base.strange == 0 or all(row.repeat is None for _, _, row in base.spec.rows()):
+        return [base.spec.depth_mult]
+    strange: dict[float, int] = {base.spec.depth_mult: base.strange}
+    for depth in DEPTHS:
+        if depth not in strange:
+            candidate = goal.candidate(overridden(base.spec, {"depth_mult": depth}))
+            if candidate is not None:
+                strange[depth] = candidate.strange
+                if candidate.strange == 0:
+                    break
+    least = min(strange.values())
+    return [depth for depth, number in strange.items() if number == least][:2]
 
 
-def _classes(base: Spec, goal: Goal) -> dict[str, Any]:
+def _classes(base: Candidate, goal: Goal) -> dict[str, Any]:
     """The change that gives the last layer as many outputs as the checkpoint's has."""
-    graph = lowered(base)
-    if graph is not None and graph.calls:
-        return _detected_classes(base, goal, graph)
-    last = [slot for slot in goal.slots(graph) if slot.weight.name == "weight"][-1:] if graph else []
-    if not last or not last[0].names or last[0].names[0] not in goal.shapes or selects(goal.partial, last[0].row):
+    if base.graph.detector is not None:
+        return _detected_classes(base, goal)
+    last = [slot for slot in goal.slots(base.graph) if slot.weight.name == "weight"][-1:]
+    if not last or selects(goal.partial, last[0].row):
         return {}
-    slot, count = last[0], goal.shapes[last[0].names[0]][0]
-    if slot.weight.shape[0] == count:
+    slot, count = last[0], _outputs(last[0], goal)
+    if count in (0, slot.weight.shape[0]):
         return {}
     for key in ("num_classes", f"stages.{slot.row}.out"):
-        changed = lowered(overridden(base, {key: count}))
-        if changed is not None and changed.shapes()[slot.node].channels == count:
+        changed = lowered(overridden(base.spec, {key: count}))
+        if changed is not None and dict(changed.tensors())[slot.key].shape[0] == count:
             return {key: count}
     return {}
 
 
-def _detected_classes(base: Spec, goal: Goal, graph: Graph) -> dict[str, Any]:
+def _detected_classes(base: Candidate, goal: Goal) -> dict[str, Any]:
     """The same of a detector, whose predictions are several for each class."""
-    for slot in reversed(goal.slots(graph)):
-        if slot.part != "head" or slot.weight.name != "weight" or not slot.names or slot.names[0] not in goal.shapes:
+    classes = base.spec.num_classes
+    for slot in reversed(goal.slots(base.graph)):
+        if slot.section != "head" or slot.weight.name != "weight" or selects(goal.partial, slot.row):
             continue
-        here, there = slot.weight.shape[0], goal.shapes[slot.names[0]][0]
-        if here == there or here % base.num_classes or selects(goal.partial, slot.row):
+        here, there = slot.weight.shape[0], _outputs(slot, goal)
+        if there in (0, here) or here % classes:
             continue
-        classes, rest = divmod(there, here // base.num_classes)
-        return {"num_classes": classes} if classes > 1 and not rest else {}
+        number, rest = divmod(there, here // classes)
+        return {"num_classes": number} if number > 1 and not rest else {}
     return {}
+
+
+def _outputs(slot: Slot, goal: Goal) -> int:
+    """The outputs of a layer in the checkpoint; 0 where it has none."""
+    shape = goal.shapes.get(slot.names[0], ()) if slot.names else ()
+    return shape[0] if shape else 0
 
 
 def _difference(before: Spec, after: Spec) -> str:
@@ -201,7 +292,7 @@ def _expansions(row: Row) -> list[str]:
 
 
 def overridden(spec: Spec, changes: Mapping[str, Any]) -> Spec | None:
-    """A candidate; None where the changes make no sense."""
+    """A variant of a spec; None where the changes make no sense."""
     try:
         return spec.override(changes) if changes else spec
     except SpecError:
@@ -209,7 +300,7 @@ def overridden(spec: Spec, changes: Mapping[str, Any]) -> Spec | None:
 
 
 def lowered(spec: Spec | None) -> Graph | None:
-    """A candidate's graph; None where it has none."""
+    """A spec's graph; None where it has none."""
     try:
         return None if spec is None else lower(spec)
     except SpecError:
@@ -218,3 +309,6 @@ def lowered(spec: Spec | None) -> Graph | None:
 
 def _written(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+__all__ = ["Candidate", "Fit", "Goal", "lowered", "overridden", "search"]

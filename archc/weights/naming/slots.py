@@ -24,6 +24,8 @@ class Slot:
     """One tensor of the network, and where a library keeps it."""
 
     row: str
+    stage: str
+    """Its stage, or the call that it belongs to."""
     section: Section
     local: str
     """Its operation and weight, below the row: `expand.conv.weight`."""
@@ -96,7 +98,7 @@ class Naming:
                     # A frozen norm counts no batches; a checkpoint of one that was not may hold the count.
                     lacks = pruned or (weight is _COUNTER and isinstance(node.op, ops.BatchNorm) and node.op.frozen)
                     local = _dotted(node.name, weight.name)
-                    yield Slot(place.row_name, place.section, local, weight, names, shapes, lacks)
+                    yield Slot(place.row_name, place.call or region.stage, place.section, local, weight, names, shapes, lacks)
 
 
 def _rule(scheme: Scheme, place: Place) -> RowRule | None:
