@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from torch import nn
@@ -11,7 +11,7 @@ from archc.backends.protocol import Builder, span
 from archc.backends.torch import build as building
 from archc.backends.torch import tensors
 from archc.backends.torch.layers import supports
-from archc.backends.torch.parts import limits
+from archc.backends.torch.parts import limits, paths
 from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
@@ -65,6 +65,15 @@ class Torch(Builder):
 
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
         return tensors.changed(self.unwrap(model), graph, keys)
+
+    def paths(self, graph: Graph) -> Mapping[str, str]:
+        return paths(graph)
+
+    def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
+        return tensors.dtypes(self.unwrap(model), graph)
+
+    def states(self, model: Any, graph: Graph) -> list[str]:
+        return tensors.states(self.unwrap(model), graph)
 
 
 BACKEND = Torch()

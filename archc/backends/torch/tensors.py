@@ -72,6 +72,19 @@ def changed(module: nn.Module, graph: Graph, keys: Collection[str] | None = None
     return found
 
 
+def dtypes(module: nn.Module, graph: Graph) -> dict[str, str]:
+    """The types of the weights; see `Builder.dtypes`."""
+    kinds = {name: value.dtype for name, value in module.state_dict().items()}
+    shown = {kind: str(kind).removeprefix("torch.") for kind in set(kinds.values())}
+    return {key: shown[kinds[name]] for key, name in paths(graph).items() if name in kinds}
+
+
+def states(module: nn.Module, graph: Graph) -> list[str]:
+    """The counters that the module has; see `Builder.states`."""
+    held = module.state_dict()
+    return [name for _, name in _counters(paths(graph)) if name in held]
+
+
 def _enclosing(name: str) -> Iterator[str]:
     """The modules that a tensor lies in, outermost first."""
     end = name.find(".")
