@@ -119,8 +119,7 @@ def build(
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     graph = as_graph(network)
-    check_backend(graph, backend)
-    module = importlib.import_module("archc.prediction.detector" if graph.calls else BACKENDS[backend])
+    module = importlib.import_module(BACKENDS[backend])
     return module.build(graph, device=device, dtype=dtype, seed=seed)
 
 
