@@ -165,7 +165,9 @@ def _head(graph: Graph, output: str, level: str) -> Region:
         raise NotADetectorError(f"there is no output `{output}`")
     region = region_of(graph, graph.outputs[output])
     if set(region.inputs) != {graph.levels[level]}:
-        raise NotADetectorError(f"output `{output}` comes from `{region.name}`, which does not read level `{level}` alone")
+        raise NotADetectorError(
+            f"output `{output}` comes from `{region.name}`, which does not read level `{level}` alone"
+        )
     return region
 
 
