@@ -38,9 +38,6 @@ class Image(NamedTuple):
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
 
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
-
 
 class Tokens(NamedTuple):
     """Sequences: attention runs along `length`, independently for each of the `positions` (pixels of a patch)."""
@@ -55,9 +52,6 @@ class Tokens(NamedTuple):
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
 
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
-
 
 class Vector(NamedTuple):
     """One number per channel."""
@@ -69,9 +63,6 @@ class Vector(NamedTuple):
 
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
-
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
 
 
 Shape = Image | Tokens | Vector
