@@ -25,7 +25,7 @@ def _same(shape: tuple[int, ...], other: object) -> bool:
     return type(shape) is type(other) and tuple.__eq__(shape, other)
 
 
-class Image(NamedTuple):
+class Image(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """A feature map. Like every shape, it equals only shapes of its own kind: never tokens of the same numbers."""
 
     channels: int
@@ -39,7 +39,7 @@ class Image(NamedTuple):
         return not _same(self, other)
 
 
-class Tokens(NamedTuple):
+class Tokens(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """Sequences: attention runs along `length`, independently for each of the `positions` (pixels of a patch)."""
 
     positions: int
@@ -53,7 +53,7 @@ class Tokens(NamedTuple):
         return not _same(self, other)
 
 
-class Vector(NamedTuple):
+class Vector(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """One number per channel."""
 
     channels: int
