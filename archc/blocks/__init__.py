@@ -1,7 +1,8 @@
 """Blocks: from a row to primitive operations. The only code that knows what a block is.
 
 To add one: a file with a `Block` subclass, a line in `BUILTIN`, a test. Users add theirs without touching archc:
-`REGISTRY.register`, an entry point in the group `archc.blocks`, or `block: package.module:Class` in the row.
+`REGISTRY.register`, an entry point in the group `archc.blocks`, or `block: package.module:Class` in the row and
+`archc.load(…, allow=["package"])`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from archc.blocks.base import Block, Net
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv
 from archc.blocks.detection import Fpn, SsdExtra
+from archc.blocks.hints import HINTS
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
@@ -33,7 +35,7 @@ BUILTIN: dict[str, type[Block]] = {
     "fcn": Fcn,
 }
 
-REGISTRY = BlockRegistry(Block)
+REGISTRY = BlockRegistry(Block, HINTS, __name__)
 for _name, _block in BUILTIN.items():
     REGISTRY.register(_name, _block)
 

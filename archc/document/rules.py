@@ -176,6 +176,15 @@ _TABLE = (
         "The path `package.module:Class` must import, and name a subclass of `archc.Block`.",
         "stages: {c1: [{block: 'my.module:Blok'}]}",
     ),
+    _error(
+        "block-not-allowed",
+        "a `block` whose module may not be imported",
+        "Importing a module runs its code, and a spec may come from a stranger. So `package.module:Class` is imported "
+        "only from packages that you allow: `--allow-blocks PACKAGE`, `archc.load(…, allow=[PACKAGE])`, or the "
+        "environment variable `ARCHC_ALLOW_BLOCKS`, a list separated by commas. A package allows its submodules. The "
+        "spec inside a file of weights never imports anything.",
+        "stages: {c1: [{block: 'my.module:Block'}]}    # without `--allow-blocks my`",
+    ),
     # Inheritance
     _error(
         "bad-defaults",
