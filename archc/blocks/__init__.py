@@ -10,12 +10,12 @@ from __future__ import annotations
 from archc.blocks.base import Block, Net
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv
-from archc.blocks.detection import Fpn, SsdExtra
+from archc.blocks.detection import Fpn, RpnHead, SsdExtra, SsdHead
 from archc.blocks.hints import HINTS
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
-from archc.language.registry import BlockRegistry
+from archc.language.registry import REGISTRY
 
 BUILTIN: dict[str, type[Block]] = {
     "conv": Conv,
@@ -24,6 +24,8 @@ BUILTIN: dict[str, type[Block]] = {
     "mobilevit": MobileVit,
     "fpn": Fpn,
     "ssd_extra": SsdExtra,
+    "ssd_head": SsdHead,
+    "rpn_head": RpnHead,
     "pool": Pool,
     "linear": Linear,
     "dropout": Dropout,
@@ -35,8 +37,8 @@ BUILTIN: dict[str, type[Block]] = {
     "fcn": Fcn,
 }
 
-REGISTRY = BlockRegistry(Block, HINTS, __name__)
 for _name, _block in BUILTIN.items():
     REGISTRY.register(_name, _block)
+REGISTRY.hints.update(HINTS)
 
 __all__ = ["BUILTIN", "REGISTRY", "Block", "Net"]

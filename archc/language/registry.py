@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from importlib import metadata
-from types import MappingProxyType
 from typing import Any, cast
 
 from pydantic_core import PydanticCustomError
@@ -24,7 +22,6 @@ ALLOW_VARIABLE = "ARCHC_ALLOW_BLOCKS"
 
 _MODULE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*")
 _PATH = re.compile(rf"({_MODULE.pattern}):[^\W\d]\w*")
-_NO_HINTS: Mapping[str, str] = MappingProxyType({})
 
 
 class BlockRegistry:
@@ -37,17 +34,9 @@ class BlockRegistry:
     allowed its package: with `allowing`, or in the environment variable `ARCHC_ALLOW_BLOCKS`. `_import` alone decides.
     """
 
-    def __init__(self, base: type[Row] = Row, hints: Mapping[str, str] = _NO_HINTS, home: str = "") -> None:
-        """Make an empty registry.
-
-        Args:
-            base: what every block is a subclass of; its `lower` must be written.
-            hints: for names that people expect to be blocks and that are none, what to write instead.
-            home: the module that keeps this registry as `REGISTRY`; a pickled spec then refers to it there.
-        """
-        self._base = base
-        self._hints = hints
-        self._home = home
+    def __init__(self) -> None:
+        self.hints: dict[str, str] = {}
+        """What to write instead of names that people expect to be blocks."""
         self._blocks: dict[str, type[Row]] = {}
         self._allowed: tuple[str, ...] = ()
         self._imports = True
@@ -61,7 +50,7 @@ class BlockRegistry:
         taken = self._blocks.get(name, block)
         if (taken.__module__, taken.__qualname__) != (block.__module__, block.__qualname__):
             raise ValueError(f"block `{name}` is already registered by {taken.__module__}.{taken.__qualname__}")
-        if not self._is_block(block):
+        if not _can_be_block(block):
             raise ValueError(f"`{block.__module__}.{block.__qualname__}` is not a block: {_WHAT_A_BLOCK_IS}")
         self._blocks[name] = block
 
@@ -86,9 +75,9 @@ class BlockRegistry:
         return view
 
     def __reduce__(self) -> str | tuple[Any, ...]:
-        if not self._home:
+        if self._blocks is not REGISTRY._blocks:
             return super().__reduce__()
-        return _restored, (self._home, self._allowed, self._imports)
+        return _restored, (self._allowed, self._imports)
 
     def names(self) -> list[str]:
         """Every registered name, installed packages' included."""
@@ -120,16 +109,20 @@ class BlockRegistry:
         if ":" in name:
             return self._import(name)
         # Reading the installed packages' entry points costs tens of milliseconds, so it waits for an unknown name.
-        if name in _entry_points():
-            self._blocks[name] = self._load(name, _entry_points()[name])
-            return self._blocks[name]
-        hint = self._hints.get(name.lower()) or did_you_mean(name, self.names()) or one_of(self.names())
-        reject(f"there is no block `{name}`", hint, "unknown-block")
+        if name not in _entry_points():
+            hint = self.hints.get(name.lower()) or did_you_mean(name, self.names()) or one_of(self.names())
+            reject(f"there is no block `{name}`", hint, "unknown-block")
+        self._blocks[name] = self._load(name, _entry_points()[name])
+        return self._blocks[name]
 
     def _import(self, path: str) -> type[Row]:
         match = _PATH.fullmatch(path)
         if match is None:
-            reject(f"cannot import block `{path}`: that is not the path of a class", "write `package.module:Class`", "bad-block")
+            reject(
+                f"cannot import block `{path}`: that is not the path of a class",
+                "write `package.module:Class`",
+                "bad-block",
+            )
         module = match[1]
         if not self._imports:
             reject(
@@ -155,18 +148,18 @@ class BlockRegistry:
             raise
         except BaseException as error:  # whatever the module does, `sys.exit()` included, is a fact about the block
             reject(f"cannot import block `{name}`: {type(error).__name__}: {error}", id="bad-block")
-        if not self._is_block(block):
+        if not hasattr(block, "lower") or not _can_be_block(block):
             reject(f"`{point.value}` is not a block", _WHAT_A_BLOCK_IS, "bad-block")
         return cast(type[Row], block)
 
-    def _is_block(self, block: object) -> bool:
-        sound = isinstance(block, type) and issubclass(block, self._base)
-        return sound and not getattr(getattr(block, "lower", None), "__isabstractmethod__", False)
+
+def _restored(allowed: tuple[str, ...], imports: bool) -> BlockRegistry:
+    return REGISTRY._view(allowed, imports)
 
 
-def _restored(home: str, allowed: tuple[str, ...], imports: bool) -> BlockRegistry:
-    registry: BlockRegistry = importlib.import_module(home).REGISTRY
-    return registry._view(allowed, imports)
+def _can_be_block(block: object) -> bool:
+    sound = isinstance(block, type) and issubclass(block, Row) and block is not Row
+    return sound and not getattr(getattr(block, "lower", None), "__isabstractmethod__", False)
 
 
 _WHAT_A_BLOCK_IS = "a block is a subclass of `archc.Block` with a `lower`"
@@ -198,3 +191,7 @@ def _entry_points() -> Mapping[str, metadata.EntryPoint]:
     for point in metadata.entry_points(group=ENTRY_POINTS):
         found.setdefault(point.name, point)
     return found
+
+
+REGISTRY = BlockRegistry()
+"""The blocks that specs may name; `archc.blocks` registers archc's own."""

@@ -15,7 +15,6 @@ from click.testing import CliRunner
 from pydantic import Field
 
 import archc
-import archc.language.row
 from archc.blocks.base import channels
 from archc.cli import main
 from archc.document.diagnostics import Diagnostic
@@ -58,7 +57,10 @@ def test_width_mult_finds_its_channels() -> None:
 
 def test_by_registration() -> None:
     archc.REGISTRY.register("ghost_for_test", Ghost)
-    assert archc.report(archc.load(network("ghost_for_test"))).params == archc.report(archc.load(network(PATH), allow="tests.blocks")).params
+    assert (
+        archc.report(archc.load(network("ghost_for_test"))).params
+        == archc.report(archc.load(network(PATH), allow="tests.blocks")).params
+    )
     with pytest.raises(ValueError, match="already registered"):
         archc.REGISTRY.register("ghost_for_test", archc.Block)
 
@@ -154,7 +156,12 @@ def test_a_spec_runs_no_code(stranger: Path, tmp_path: Path, allow: Any) -> None
     assert problem.id == "block-not-allowed"
     assert problem.span is not None
     assert (problem.span.line, problem.span.column) == (3, 15)
-    for way in ("--allow-blocks stranger", 'allow=["stranger"]', "ARCHC_ALLOW_BLOCKS=stranger", "runs the module's code"):
+    for way in (
+        "--allow-blocks stranger",
+        'allow=["stranger"]',
+        "ARCHC_ALLOW_BLOCKS=stranger",
+        "runs the module's code",
+    ):
         assert way in problem.help
     by_override = refused(lambda: archc.load("mnv3_small", ["stages.c2.0.block=stranger.blocks:Block"], allow=allow))
     assert by_override.id == "block-not-allowed"
@@ -215,7 +222,7 @@ def test_the_command_line_allows(stranger: Path, tmp_path: Path) -> None:
 
 def test_a_file_of_weights_imports_nothing(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHC_ALLOW_BLOCKS", "stranger,tests")
-    embedded = f"name: x\nstages:\n  c:\n    - {{block: 'stranger.blocks:Block', out: 8}}\n"
+    embedded = "name: x\nstages:\n  c:\n    - {block: 'stranger.blocks:Block', out: 8}\n"
     problem = refused(lambda: stated_in({SPEC: embedded}))
     assert (problem.id, "file of weights" in problem.message) == ("block-not-allowed", True)
     assert not stranger.exists()
@@ -243,7 +250,7 @@ def test_a_cell_that_runs_again_replaces_its_block() -> None:
         with pytest.raises(ValueError, match="already registered by"):
             archc.REGISTRY.register("cell_for_test", other)
     with pytest.raises(ValueError, match="is not a block"):
-        archc.REGISTRY.register("row_for_test", archc.language.row.Row)
+        archc.REGISTRY.register("row_for_test", archc.Block)
 
 
 class Branches(archc.Block):
