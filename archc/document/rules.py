@@ -442,6 +442,34 @@ _TABLE = (
         "depth_mult: 2.0    # and no row has a `repeat`",
         0,
     ),
+    Rule(
+        "unused-row",
+        "warning",
+        "a row that nothing reads",
+        "No other row and no output reads this row's output, so the network is built without it: a `from` may name the "
+        "wrong row. Rows after the last of the stated `outputs` are cut off on purpose and give no warning.",
+        "stages: {a: [{block: conv, out: 8}, {block: conv, out: 8, from: input}]}",
+        0,
+    ),
+    Rule(
+        "fixed-size",
+        "warning",
+        "a network that a flattened feature map ties to one input size",
+        "A `linear` row flattens a feature map, so the number of its weights depends on the size of the input, and the "
+        "network takes no other size. Most often a pool is missing before it. `flatten: true` on the row says that it "
+        "is meant; `flatten: false` makes it an error.",
+        "archc check mnv3_small '~stages.head.0'    # without the pool",
+        0,
+    ),
+    Rule(
+        "scaled-classes",
+        "warning",
+        "a number of classes that a multiplier changes",
+        "The row's width is written as `${num_classes}`, but `width_mult` or `reduced_tail` scales it, so the network "
+        "has another number of outputs than classes. `scale: fixed` on the row exempts it.",
+        "width_mult: 0.5\nstages: {head: [{block: linear, out: '${num_classes}'}]}    # 504 outputs for 1000 classes",
+        0,
+    ),
 )
 
 RULES: dict[str, Rule] = {rule.id: rule for rule in _TABLE}

@@ -37,7 +37,7 @@ from archc.language.row import Row
 from archc.language.schema import STAGE_NAME, Spec
 from archc.language.settings import Settings
 from archc.language.table import normalise
-from archc.language.values import show
+from archc.language.values import FrozenDict, show
 
 Origin = str | PathLike[str] | Mapping[str, Any]
 
@@ -187,7 +187,7 @@ class _Checked:
     def _stages(self, stages: Tree, found: list[Diagnostic]) -> object:
         if not isinstance(stages, Map):
             return plain(stages)
-        result: dict[str, object] = {}
+        result: dict[str, tuple[Row, ...]] = {}
         for name, rows in stages.items.items():
             if not STAGE_NAME.fullmatch(name) or name == "input":
                 help = "`input` is the network's own" if name == "input" else "use letters, digits and `_`"
@@ -200,7 +200,7 @@ class _Checked:
                 continue
             checked = [self._row(name, index, row, found) for index, row in enumerate(rows.items)]
             result[name] = tuple(checked)
-        return result
+        return FrozenDict(result)
 
     def _row(self, stage: str, index: int, node: Tree, found: list[Diagnostic]) -> Row:
         key = (stage, index, id(node))
