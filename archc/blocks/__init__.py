@@ -10,7 +10,7 @@ from __future__ import annotations
 from archc.blocks.base import Block, Net
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv
-from archc.blocks.detection import Fpn, RpnHead, SsdExtra, SsdHead
+from archc.blocks.detection import Fpn, RpnLevelHead, SsdExtra, SsdLevelHead
 from archc.blocks.hints import HINTS
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
@@ -24,8 +24,8 @@ BUILTIN: dict[str, type[Block]] = {
     "mobilevit": MobileVit,
     "fpn": Fpn,
     "ssd_extra": SsdExtra,
-    "ssd_head": SsdHead,
-    "rpn_head": RpnHead,
+    "ssd_head": SsdLevelHead,
+    "rpn_head": RpnLevelHead,
     "pool": Pool,
     "linear": Linear,
     "dropout": Dropout,

@@ -24,6 +24,7 @@ from archc.document.tree import (
     Seq,
     Tree,
     Unread,
+    find,
     from_mapping,
     from_plain,
     locate,
@@ -127,6 +128,10 @@ class _Checked:
     def span(self, path: TreePath) -> Span | None:
         span = locate(self.resolved or self.tree, path, key=False)
         return span if span.source.kind != "python" else None
+
+    def text(self, path: TreePath) -> str:
+        node = find(self.tree, path)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
 
     def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
         parsed = []

@@ -63,6 +63,9 @@ class Origin(Protocol):
     def span(self, path: Path) -> Span | None:
         """Where the value at a path was written."""
 
+    def text(self, path: Path) -> str:
+        """The text that was written for a value, before interpolation; empty where it was no text."""
+
     def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
         """Another spec from the same text, with these dotted keys changed."""
 
@@ -253,3 +256,7 @@ class Spec(Settings):
     def span(self, *path: str | int) -> Span | None:
         """Where a value was written: a file's line, an override, or None for a spec made without a text."""
         return self._origin.span(path) if self._origin else None
+
+    def text(self, *path: str | int) -> str:
+        """What was written for a value, before interpolation, such as `${num_classes}`; empty where it was no text."""
+        return self._origin.text(path) if self._origin else ""
