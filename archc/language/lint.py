@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from archc.document.diagnostics import Diagnostic, Span, SpecError
+from archc.document.diagnostics import Diagnostic, SpecError
 from archc.language import wiring
 from archc.language.schema import Spec
-from archc.language.wiring import INPUT, Position, Tap
+from archc.language.wiring import Position, Tap
 
 
 def lint(spec: Spec) -> Iterator[Diagnostic]:
     """Warnings about a spec: settings that it states itself and that change nothing, and rows that nothing reads."""
-    yield from (problem for problem in _unused_settings(spec) if not _inherited(spec, problem.span))
+    for problem in _unused_settings(spec):
+        top = spec.span()
+        inherited = problem.span and top and problem.span.source.kind == "file" and problem.span.source != top.source
+        if not inherited:
+            yield problem
     yield from _unread_rows(spec)
-
-
-def _inherited(spec: Spec, span: Span | None) -> bool:
-    """Whether this was written in another file than the spec's own."""
-    top = spec.span()
-    return span is not None and top is not None and span.source.kind == "file" and span.source != top.source
 
 
 def _unused_settings(spec: Spec) -> Iterator[Diagnostic]:
@@ -48,9 +46,9 @@ def _unused_settings(spec: Spec) -> Iterator[Diagnostic]:
 def _unread_rows(spec: Spec) -> Iterator[Diagnostic]:
     """A warning for every row whose output nothing reads, unless the author has cut it off on purpose.
 
-    Two things are on purpose. Where a spec states its `outputs`, the rows after the last of them are cut off: that is
-    how a classifier becomes a feature extractor. And a reference to a row in the middle of an inherited stage cuts off
-    the rows below it in that stage.
+    Stated `outputs` cut off the rows after the last of them: that is how a classifier becomes a feature extractor. The
+    heads of a task cut off the rows of the backbone after the last that they read: they often read from the middle of
+    a stage, whose other rows stay in the spec because checkpoints have them.
     """
     if spec.outputs is None and all(row.from_ is None for _, _, row in spec.rows()):
         return  # every row reads the one before it; sweeps of plain networks should not pay for more
@@ -58,33 +56,29 @@ def _unread_rows(spec: Spec) -> Iterator[Diagnostic]:
     returned = _returned(spec)
     if wires is None or returned is None:
         return  # a reference does not resolve, and lowering says so
-    order = list(wires)
-    read = {(tap.stage, tap.row) for taps in (*wires.values(), returned) for tap in taps}
-    unread = [here for here in order if here not in read]
-    if not unread:
-        return
+    order = {here: number for number, here in enumerate(wires)}
+    heads = {(stage, index) for stage, index, row in spec.rows() if getattr(type(row), "is_head", False)}
+    by_heads = [_row(tap) for here in heads for tap in wires[here]]
+    last_backbone = max((order[row] for row in by_heads if row in order and row not in heads), default=len(order))
     stated = spec.outputs is not None or (spec.detector is not None and spec.detector.levels is not None)
-    last = max((order.index((tap.stage, tap.row)) for tap in returned if tap != INPUT), default=-1)
-    next_row = dict(zip(order, order[1:], strict=False))
-    named = [
-        (tap.stage, tap.row)
-        for here, taps in [*wires.items(), (None, returned)]
-        for tap in taps
-        if next_row.get((tap.stage, tap.row)) != here
-    ]
-    for stage, index in unread:
-        row = spec.stages[stage][index]
-        span = spec.span("stages", *row.at)
-        above = any(other == stage and number < index for other, number in named)
-        if (stated and order.index((stage, index)) > last) or (above and _inherited(spec, span)):
+    last_output = max((order.get(_row(tap), -1) for tap in returned), default=-1) if stated else len(order)
+    read = {_row(tap) for taps in (*wires.values(), returned) for tap in taps}
+    for here, number in order.items():
+        if here in read or number > last_output or (number > last_backbone and here not in heads):
             continue
+        stage, index = here
+        row = spec.stages[stage][index]
         yield Diagnostic(
             "unused-row",
             f"nothing reads the output of `{stage}.{index}` (`{row.block}`), so the network is built without it",
-            span,
+            spec.span("stages", *row.at),
             help="look at the `from` of the rows below, add the row to `outputs`, or remove it",
             severity="warning",
         )
+
+
+def _row(tap: Tap) -> Position:
+    return tap.stage, tap.row
 
 
 def _wires(spec: Spec) -> Mapping[Position, tuple[Tap, ...]] | None:

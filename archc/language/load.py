@@ -37,7 +37,7 @@ from archc.language.registry import BlockRegistry
 from archc.language.row import Row
 from archc.language.schema import STAGE_NAME, Spec
 from archc.language.settings import Settings
-from archc.language.table import normalise
+from archc.language.table import normalise, settled
 from archc.language.values import FrozenDict, show
 
 Origin = str | PathLike[str] | Mapping[str, Any]
@@ -78,7 +78,7 @@ class Document:
         if isinstance(source, Mapping):
             return cls(from_mapping(source), "spec", blocks)
         path = library.find(fspath(source))
-        return cls(compose(path, library.shown(path, fspath(source))), path.stem, blocks)
+        return cls(compose(path, library.shown(path, fspath(source)), settled), path.stem, blocks)
 
     def spec(self, changes: Sequence[Override] = ()) -> Spec:
         """The spec with these overrides.

@@ -96,9 +96,9 @@ class _Stages:
         stages: dict[str, tuple[Row, ...]] = {}
         for name, rows in value.items():
             if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "input":
-                self._report(f"{name!r} cannot name a stage", (str(name),), name)
+                self._wrong(f"{name!r} cannot name a stage", (str(name),), name)
             if not isinstance(rows, list | tuple) or not rows:
-                self._report("a stage is a list of rows, and not empty", (str(name),), rows)
+                self._wrong("a stage is a list of rows, and not empty", (str(name),), rows)
                 continue
             read = [self._row(str(name), index, row) for index, row in enumerate(rows)]
             stages[str(name)] = tuple(row for row in read if row is not None)
@@ -111,7 +111,7 @@ class _Stages:
         if isinstance(row, Row):
             return row
         if not isinstance(row, Mapping) or "block" not in row:
-            self._report("a row is a block, or a mapping with a key `block`", at, row)
+            self._wrong("a row is a block, or a mapping with a key `block`", at, row)
             return None
         try:
             return REGISTRY.get(row["block"]).model_validate(dict(row)).placed(*at)
@@ -119,10 +119,10 @@ class _Stages:
             self.problems.append(InitErrorDetails(type=error, loc=(*at, "block"), input=row["block"]))
         except ValidationError as error:
             for line in error.errors(include_url=False):
-                self._report(line["msg"], (*at, *line["loc"]), line["input"], line["type"])
+                self._wrong(line["msg"], (*at, *line["loc"]), line["input"], line["type"])
         return None
 
-    def _report(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
+    def _wrong(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
         kind = PydanticCustomError(cast(LiteralString, id), "{message}", {"message": message})
         self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
