@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, load, load_weights, lower, report, save_weights, sweep
+    from archc.api import build, copy_weights, diff, load, load_weights, lower, report, save_weights, sweep
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "archc.api": ("build", "copy_weights", "load", "load_weights", "lower", "report", "save_weights", "sweep", "Spec"),
+    "archc.api": (
+        "build",
+        "copy_weights",
+        "diff",
+        "load",
+        "load_weights",
+        "lower",
+        "report",
+        "save_weights",
+        "sweep",
+        "Spec",
+    ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
@@ -47,6 +58,7 @@ __all__ = [
     "WeightsError",
     "build",
     "copy_weights",
+    "diff",
     "load",
     "load_weights",
     "lower",

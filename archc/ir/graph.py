@@ -132,7 +132,8 @@ class Region:
 
     def owner(self, local: str) -> str:
         """The name under which the weights of an operation are kept."""
-        return f"{self.shares}.{local}" if self.shares else self.full(local)
+        path = self.shares or self.name
+        return f"{path}.{local}" if local else path
 
     def nodes(self) -> Iterator[Node]:
         """The subgraph's operations under their full names."""
