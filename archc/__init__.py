@@ -25,12 +25,22 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "archc.api": ("build", "copy_weights", "diff", "load", "load_weights", "lower", "report", "save_weights", "sweep"),
+    "archc.api": (
+        "build",
+        "copy_weights",
+        "diff",
+        "load",
+        "load_weights",
+        "lower",
+        "report",
+        "save_weights",
+        "sweep",
+        "Spec",
+    ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
-    "archc.language.schema": ("Spec",),
     "archc.weights.error": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}

@@ -29,24 +29,37 @@ SpecSource = str | PathLike[str] | Mapping[str, Any]
 BACKENDS = {"torch": "archc.backends.torch", "keras": "archc.backends.keras"}
 
 
-def load(source: SpecSource, overrides: Sequence[str] = ()) -> Spec:
+def load(source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()) -> Spec:
     """Load and check a spec: a file's path, a bundled name such as `mnv3_small`, or a mapping.
 
-    `overrides` are in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+    A spec runs no code. Only a row whose `block` is the path of a class, `package.module:Class`, needs one module to be
+    imported, and that only happens if the package is allowed.
+
+    Args:
+        source: a path, a bundled name, or a mapping.
+        overrides: in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+        allow: packages whose blocks the spec may name by path, submodules included. The environment variable
+            `ARCHC_ALLOW_BLOCKS` names more of them, separated by commas.
 
     Raises:
         SpecError: with every problem found, each at its place in the file or the override.
+        ValueError: `allow` holds what cannot be a package's name.
     """
-    return _load.load(source, overrides, blocks=REGISTRY)
+    return _load.load(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
-def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[Override], Spec]]:
+def sweep(
+    source: SpecSource, overrides: Sequence[str], *, allow: str | Sequence[str] = ()
+) -> Iterator[tuple[list[Override], Spec]]:
     """Load every spec that swept overrides stand for (`width_mult=0.5,0.75,1.0`), reading the file once.
+
+    `allow` is `load`'s.
 
     Raises:
         SpecError: as `load`, when the first spec that has a problem is reached.
+        ValueError: as `load`.
     """
-    return _load.sweep(source, overrides, blocks=REGISTRY)
+    return _load.sweep(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
 def lower(spec: Spec | SpecSource) -> Graph:

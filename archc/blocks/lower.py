@@ -10,6 +10,7 @@ from typing import NamedTuple
 from archc import passes
 from archc.blocks.base import Block, Net
 from archc.blocks.heads import NAME, ON, proposal_heads
+from archc.blocks.lint import lint
 from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.ir import ops
 from archc.ir.graph import Call, Graph, Node, Region, Subgraph
@@ -38,7 +39,8 @@ def lower(spec: Spec) -> Graph:
     widths = {(stage, index): str(row.__dict__.get("out") or "") for stage, index, row in stages["repeat"].rows()}
     graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), widths)
     graph = replace(graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec)
-    return verify(graph if final.detector is None else _detector(final, graph))
+    graph = verify(graph if final.detector is None else _detector(final, graph))
+    return replace(graph, warnings=(*graph.warnings, *lint(spec, final, graph)))
 
 
 def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Graph:

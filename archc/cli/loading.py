@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from os import PathLike
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archc.cli.arguments import allowed
 from archc.cli.output import show_diagnostics
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
     import archc
 
     with _no_python_warnings():
-        spec = archc.load(source, overrides)
+        spec = archc.load(source, overrides, allow=allowed())
     show_warnings(spec, built=built)
     return spec
 
@@ -87,7 +88,7 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     from archc.document.overrides import parse, sweep
     from archc.language.load import Document
 
-    document = Document.open(source, REGISTRY)
+    document = Document.open(source, REGISTRY.allowing(allowed()))
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:

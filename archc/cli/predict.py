@@ -93,6 +93,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
     "--device", default="cpu", show_default=True, help="Where to compute, in torch's words: cuda, cuda:1, mps."
 )
 @arguments.as_json
+@arguments.allow_blocks
 def predict(question: Question, **options: Any) -> int:
     """Tell what is in pictures, prepared as the spec's `input` says.
 

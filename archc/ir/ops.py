@@ -247,6 +247,8 @@ class Conv(Op):
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, *size = _image(inputs[0], "a convolution")
+        if self.out < 1 or self.groups < 1:
+            raise ShapeError(f"a convolution needs channels, not {self.out} of them in {self.groups} groups")
         if channels % self.groups or self.out % self.groups:
             raise ShapeError(f"{self.groups} groups do not divide {channels} input and {self.out} output channels")
         height, width = (
