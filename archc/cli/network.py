@@ -67,7 +67,7 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 
 def _embedded(path: Path, overrides: Sequence[str]) -> Spec:
     """The spec that archc wrote into the metadata of its weights."""
-    from archc.cli.counting import require
+    from archc.extras import require
 
     require("torch", "predict")
     from archc.ir.graph import SPEC

@@ -38,7 +38,7 @@ def trained(
         TaskError: class names that do not fit.
         WeightsError: a checkpoint that does not fit.
     """
-    from archc.cli.counting import require
+    from archc.extras import require
 
     torch = require("torch", "predict")
     require("torchvision", "predict")
