@@ -18,9 +18,7 @@ LARGEST_FILE: Final = 1 << 24
 """Bytes that are read of a file of class names."""
 
 
-def class_names(
-    stated: str | PathLike[str] | Sequence[str] | None, kind: Kind, classes: int
-) -> tuple[str, ...] | None:
+def class_names(stated: str | PathLike[str] | Sequence[str] | None, kind: Kind, classes: int) -> tuple[str, ...] | None:
     """The names of a network's classes; None where only their numbers are known.
 
     `stated` is a file, the names themselves, `"none"` for numbers, or None for the names of a known dataset.

@@ -15,7 +15,7 @@ from archc.document.diagnostics import Diagnostic
 from archc.prediction.errors import PredictionError
 
 if TYPE_CHECKING:
-    from PIL.Image import Image
+    pass
 
 _COMMON = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 _RARE = (".dib", ".j2k", ".jfif", ".jp2", ".jpe", ".mpo", ".pbm", ".pgm", ".pnm", ".ppm")
@@ -97,7 +97,7 @@ def _is_array(given: object) -> bool:
 
 def _has_pixels(array: Any) -> bool:
     colours = array.ndim == 2 or (array.ndim == 3 and array.shape[2] == 3)
-    return colours and array.dtype.name == "uint8" and array.size > 0
+    return bool(colours and array.dtype.name == "uint8" and array.size > 0)
 
 
 def _not_an_image(label: str, given: Any) -> PredictionError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from archc.language.detector import FasterRcnn, Ssd
+from archc.language.schema import Spec
 
 DEFAULT_THRESHOLD: Final = 0.5
 """Default `--threshold`. Detectors return hundreds of boxes, and most of those that score less are wrong."""
@@ -27,3 +28,11 @@ def own_threshold(detector: FasterRcnn | Ssd) -> OwnThreshold:
 def default_threshold(detector: FasterRcnn | Ssd | None) -> float:
     """The threshold where none is asked for: the default, or the detector's own if that is higher."""
     return max(DEFAULT_THRESHOLD, own_threshold(detector).score) if detector else DEFAULT_THRESHOLD
+
+
+def keeping(spec: Spec, threshold: float | None) -> Spec:
+    """The spec, with a detector's own threshold lowered to the one that was asked for."""
+    if threshold is None or spec.detector is None:
+        return spec
+    own = own_threshold(spec.detector)
+    return spec.override({own.key: threshold}) if threshold < own.score else spec
