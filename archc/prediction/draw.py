@@ -194,13 +194,17 @@ def _text_size(image: Image.Image) -> int:
 
 
 def _font(size: int, names: Iterable[str | None]) -> ImageFont.FreeTypeFont:
-    """The first font with every letter of these names, or Pillow's own, which has ASCII's only."""
-    text = "".join(name for name in names if name)
+    """The font that can write the most of these names: Pillow's own, which has ASCII's letters only, or a system's."""
+    wanted = {name for name in names if name}
+    best, most = _own_font(size), -1
     for family in (None, *FONTS):
         font = _opened(family, size)
-        if font is not None and writes(font, text):
-            return font
-    return _own_font(size)
+        written = sum(writes(font, name) for name in wanted) if font is not None else -1
+        if font is not None and written > most:
+            best, most = font, written
+        if most == len(wanted):
+            break
+    return best
 
 
 @lru_cache(maxsize=32)

@@ -63,5 +63,10 @@ except ModuleNotFoundError as error:
         f"install it, or set KERAS_BACKEND to {' or '.join(KNOWN)}",
         name=error.name,
     ) from None
+except ValueError:  # what Keras raises for a name that it does not know
+    chosen = os.environ.get("KERAS_BACKEND") or configured()
+    raise KerasMissingError(
+        f"Keras cannot compute with {chosen!r}: set KERAS_BACKEND to {' or '.join(KNOWN)}", name="keras"
+    ) from None
 
 __all__ = ["KerasMissingError", "choose", "configured", "keras"]
