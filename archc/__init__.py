@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, load, load_weights, lower, predict, report, save_weights, sweep
+    from archc.api import build, copy_weights, diff, load, load_weights, lower, predict, report, save_weights, sweep
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
@@ -29,6 +29,7 @@ _HOMES = {
     "archc.api": (
         "build",
         "copy_weights",
+        "diff",
         "load",
         "load_weights",
         "lower",
@@ -61,6 +62,7 @@ __all__ = [
     "WeightsError",
     "build",
     "copy_weights",
+    "diff",
     "load",
     "load_weights",
     "lower",

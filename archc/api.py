@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
+    from archc.analysis.diff import Difference
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
     from archc.weights.copy import CopyReport
@@ -51,8 +52,10 @@ def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[O
     return _load.sweep(source, overrides, blocks=REGISTRY)
 
 
-def lower(spec: Spec) -> Graph:
+def lower(spec: Spec | SpecSource) -> Graph:
     """Turn a spec into its graph: run the passes, then lower every row that an output needs to primitive operations.
+
+    `spec` is what `load` returned, or what `load` takes: a file's path, a bundled name, or a mapping.
 
     Raises:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
@@ -60,7 +63,20 @@ def lower(spec: Spec) -> Graph:
     Warns:
         SpecWarning: what only the shapes show, such as two levels of a detector that have one stride.
     """
-    return _warned(_lower(spec), 3)
+    return as_graph(spec)
+
+
+def diff(before: Spec | SpecSource, after: Spec | SpecSource) -> Difference:
+    """Compare two specs: the settings as written, the rows after all passes, and what every stage costs.
+
+    The result is false where nothing differs; `to_dict()` is JSON-ready.
+
+    Raises:
+        SpecError: as `load` and `lower`.
+    """
+    from archc.analysis.diff import diff as compare
+
+    return compare(*(spec if isinstance(spec, Spec) else load(spec) for spec in (before, after)))
 
 
 def report(graph: Graph | Spec | SpecSource) -> Report:
@@ -101,7 +117,7 @@ def build(
     `backend="keras"` a functional `keras.Model`, channels last.
 
     A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
-    `archc.prediction.detector` says what it takes and returns.
+    `archc.backends.torch.detector` says what it takes and returns.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
@@ -122,8 +138,7 @@ def build(
     if backend not in BACKENDS:
         raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
     graph = as_graph(network)
-    check_backend(graph, backend)
-    module = importlib.import_module("archc.prediction.detector" if graph.calls else BACKENDS[backend])
+    module = importlib.import_module(BACKENDS[backend])
     return module.build(graph, device=device, dtype=dtype, seed=seed)
 
 

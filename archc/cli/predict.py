@@ -118,8 +118,8 @@ def predict(words: Words, **options: Any) -> int:
         raise click.UsageError("`--force` overwrites what `-o` names, and there is no `-o`.")
     images = find_images(words.images)
     spec, checkpoint = find(words.network, words.overrides, asked.weights)
-    spec = keeping(spec, asked.threshold)
     graph = lower(spec)  # its warnings are advice for authors of specs, not for users of networks
+    graph = keeping(graph, asked.threshold)
     task = task_of(graph, spec)
     with named_if_missing():
         check_libraries()

@@ -21,9 +21,7 @@ class BlockRegistry:
     `archc.blocks` of an installed package, or the class's own path `package.module:Class` written in the row.
     """
 
-    def __init__(self, base: type[Row] = Row) -> None:
-        """Take subclasses of `base` whose `lower` is written."""
-        self._base = base
+    def __init__(self) -> None:
         self._blocks: dict[str, type[Row]] = {}
         self._discovered = False
 
@@ -83,7 +81,11 @@ class BlockRegistry:
                     reject(f"cannot import block `{point.name}` ({point.value}): {error}", id="bad-block")
 
     def _checked(self, path: str, block: object) -> type[Row]:
-        sound = isinstance(block, type) and issubclass(block, self._base)
+        sound = isinstance(block, type) and issubclass(block, Row) and hasattr(block, "lower")
         if not sound or getattr(getattr(block, "lower", None), "__isabstractmethod__", False):
             reject(f"`{path}` is not a block", "a block is a subclass of `archc.Block` with a `lower`", "bad-block")
         return cast(type[Row], block)
+
+
+REGISTRY = BlockRegistry()
+"""The blocks that specs may name; `archc.blocks` registers archc's own."""

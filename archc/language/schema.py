@@ -156,7 +156,7 @@ class Spec(Settings):
     @model_validator(mode="after")
     def _detector_fits(self) -> Spec:
         if self.detector is not None:
-            check_detector(self.detector, self.output_names, self.num_classes)
+            check_detector(self.detector, self.level_names, self.num_classes)
         return self
 
     @property
@@ -164,6 +164,14 @@ class Spec(Settings):
         """The names that the outputs go by; a single tensor's is its reference."""
         outputs = next(reversed(self.stages), "") if self.outputs is None else self.outputs
         return (outputs,) if isinstance(outputs, str) else tuple(outputs)
+
+    @property
+    def level_names(self) -> tuple[str, ...]:
+        """The names of a detector's levels."""
+        levels = self.detector.levels if self.detector is not None else None
+        if levels is None:
+            return self.output_names
+        return (levels,) if isinstance(levels, str) else tuple(levels)
 
     def override(self, changes: Mapping[str, object] | None = None, /, **keys: object) -> Spec:
         """A new spec with these values changed: `spec.override({"stages.c4.0.out": 48}, width_mult=0.5)`.

@@ -116,9 +116,26 @@ def outputs(spec: Spec) -> dict[str, Tap]:
     return dict(zip(names, taps, strict=True))
 
 
+def levels(spec: Spec) -> dict[str, Tap]:
+    """A detector's levels by name; empty for a spec without a detector, or whose heads are no rows yet."""
+    wanted = spec.detector.levels if spec.detector is not None else None
+    if wanted is None:
+        return {}
+    taps = [tap(spec, reference, (*levels_path(spec), *below)) for below, reference in names_in(wanted)]
+    return dict(zip(spec.level_names, taps, strict=True))
+
+
+def levels_path(spec: Spec) -> Path:
+    """Where the levels are written: under `detector.levels`, or as the outputs that the `heads` pass moved."""
+    stated = spec.span("detector", "levels") != spec.span("detector")
+    return ("detector", "levels") if stated else ("outputs",)
+
+
 def uses(spec: Spec, wanted: Tap) -> Iterator[Path]:
     """Where every reference to this place is written."""
     written: list[tuple[Path, object]] = [(("outputs",), spec.outputs)]
+    if spec.detector is not None:
+        written = [(levels_path(spec), spec.detector.levels)]
     for _, _, row in spec.rows():
         written += [
             (("stages", *row.at, name.rstrip("_")), getattr(row, name)) for name in ("from_", *row.reference_fields())

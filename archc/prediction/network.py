@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ import torch
 from torch import nn
 
 from archc.backends import backend_of
+from archc.backends.torch import build
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Shape, ShapeError, infer
@@ -27,7 +27,7 @@ from archc.prediction.libraries import keras_backend
 from archc.prediction.predictor import Predictor
 from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, TorchScores
 from archc.prediction.segment import Segmenter
-from archc.prediction.task import Kind, Task, facts
+from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
 from archc.weights import keras_file
 from archc.weights.load import load_weights
@@ -97,7 +97,7 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
         return Loaded(_predictor(graph, task, KerasScores(model, device, task.output), names, options), found)
     place = usable(device)
     # Nothing is drawn that the checkpoint would overwrite.
-    module: nn.Module = _torch_backend(graph).build(graph, device="meta")
+    module = build(graph, device="meta")
     found = _load(module, checkpoint)
     return Loaded(_predictor(graph, task, _torch(module, task, place), names, options), found)
 
@@ -131,17 +131,13 @@ def from_model(
 
 def _check_threshold(graph: Graph, threshold: float | None) -> None:
     """Refuse a threshold that a built detector cannot honour: it has dropped lower boxes itself."""
-    detector = facts(graph).detector
+    detector = graph.detector
     if threshold is None or detector is None:
         return
     own = own_threshold(detector)
     if threshold < own.score:
         message = f"the detector itself drops boxes that score less than {own.score:g}, so `threshold` cannot be lower"
         raise PredictionError(Diagnostic("unused-option", message, help=f"build it with `{own.key}={threshold:g}`"))
-
-
-def _torch_backend(graph: Graph) -> Any:
-    return importlib.import_module("archc.prediction.detector" if graph.calls else "archc.backends.torch")
 
 
 def _load(model: Any, checkpoint: Path) -> tuple[Diagnostic, ...]:
@@ -157,13 +153,16 @@ def _torch(module: nn.Module, task: Task, device: torch.device) -> Scores | Boxe
 
 
 def _predictor(graph: Graph, task: Task, network: Any, names: Sequence[str] | None, options: Options) -> Predictor[Any]:
-    known = facts(graph)
+    preprocessing = graph.preprocessing
+    if preprocessing is None:
+        message = f"`{graph.name}` does not say how images become its input"
+        raise PredictionError(Diagnostic("not-a-classifier", message))
     if task.kind == "boxes":
-        threshold = default_threshold(known.detector) if options.threshold is None else options.threshold
-        return ObjectDetector(network, known.preprocessing, names, threshold, options.top)
+        threshold = default_threshold(graph.detector) if options.threshold is None else options.threshold
+        return ObjectDetector(network, preprocessing, names, threshold, options.top)
     if task.kind == "mask":
-        return Segmenter(network, known.preprocessing, names, partial(refuses, graph))
-    return Classifier(network, known.preprocessing, names, options.top or DEFAULT_TOP)
+        return Segmenter(network, preprocessing, names, partial(refuses, graph))
+    return Classifier(network, preprocessing, names, options.top or DEFAULT_TOP)
 
 
 def refuses(graph: Graph, height: int, width: int) -> str:

@@ -76,7 +76,7 @@ def _named(
             message = f"`{network.name}` has no weights, and a network that was never trained predicts nothing of use"
             raise PredictionError(Diagnostic("no-weights", message, help="name a checkpoint: `weights=FILE`"))
         if isinstance(network, Graph):
-            return network, None, Path(weights)
+            return keeping(network, threshold), None, Path(weights)
         spec, checkpoint = network, Path(weights)
     elif isinstance(network, str | PathLike | Mapping):
         spec, checkpoint, found = find(network, overrides, weights)
@@ -84,8 +84,7 @@ def _named(
     else:
         kind = type(network).__name__
         raise TypeError(f"a network is what `archc.build` returned, a path, a name, a spec or a graph, not a `{kind}`")
-    spec = keeping(spec, threshold)
-    return lower(spec), spec, checkpoint
+    return keeping(lower(spec), threshold), spec, checkpoint
 
 
 def _task(graph: Graph, spec: Spec | None, options: Options) -> Task:

@@ -7,9 +7,7 @@ from typing import Final, Literal, NamedTuple
 from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import Graph
 from archc.ir.ops import Conv, Dropout, Flatten, GlobalPool, Image, Linear, Tokens, Vector, show
-from archc.language.detector import FasterRcnn, Ssd
 from archc.language.schema import Spec
-from archc.language.settings import Input
 from archc.prediction.errors import PredictionError
 
 Kind = Literal["classes", "mask", "boxes"]
@@ -29,23 +27,6 @@ class Task(NamedTuple):
     output: str | None = None
 
 
-class Facts(NamedTuple):
-    """What a graph knows about its task."""
-
-    preprocessing: Input
-    num_classes: int
-    detector: FasterRcnn | Ssd | None
-
-
-def facts(graph: Graph) -> Facts:
-    """How images become the graph's input, how many classes it has, and a detector's settings."""
-    from archc.weights.origin import spec_of
-
-    spec = graph.spec if isinstance(graph.spec, Spec) else spec_of(graph)
-    assert spec is not None
-    return Facts(spec.input, spec.num_classes, spec.detector)
-
-
 def task_of(graph: Graph, spec: Spec | None = None) -> Task:
     """The task that a network was made for: a detector finds boxes, a vector scores classes, an image is a mask.
 
@@ -59,24 +40,24 @@ def task_of(graph: Graph, spec: Spec | None = None) -> Task:
         PredictionError: the output is features and not scores; a mask has fewer than two classes; an override
             would crop the images of a mask.
     """
-    known = facts(graph)
-    if known.detector is not None:
-        return Task("boxes", known.num_classes)
+    if graph.detector is not None:
+        return Task("boxes", graph.num_classes)
     key = MAIN if MAIN in graph.outputs else next(iter(graph.outputs))
     node = graph.outputs[key]
     shape = graph.shapes()[node]
     output = None if graph.single else key
-    if isinstance(shape, Vector) and (shape.channels == known.num_classes or _are_scores(graph, node)):
+    if isinstance(shape, Vector) and (shape.channels == graph.num_classes or _are_scores(graph, node)):
         return Task("classes", shape.channels, output)
-    if not isinstance(shape, Image) or not _is_mask(graph, shape, known.num_classes):
-        raise _features(graph, node, known.num_classes, spec)
+    if not isinstance(shape, Image) or not _is_mask(graph, shape):
+        raise _features(graph, node, spec)
     if shape.channels < 2:
         message = f"`{graph.name}` returns one channel, but a mask needs the scores of two classes or more"
         raise PredictionError(Diagnostic("not-a-classifier", message, spec.span("num_classes") if spec else None))
     crop = spec.span("input", "crop") if spec else None
     # A crop that the file states may be that of the classifier which it inherits from; an override means this network.
-    if known.preprocessing.crop != 1 and crop is not None and crop.source.kind != "file":
-        message = f"a mask covers the whole image, so `input.crop` cannot be {known.preprocessing.crop:g}"
+    stated = graph.preprocessing.crop if graph.preprocessing else 1
+    if stated != 1 and crop is not None and crop.source.kind != "file":
+        message = f"a mask covers the whole image, so `input.crop` cannot be {stated:g}"
         raise PredictionError(Diagnostic("mask-crop", message, crop, help="leave it out"))
     return Task("mask", shape.channels, output)
 
@@ -90,20 +71,20 @@ def _are_scores(graph: Graph, name: str) -> bool:
     return isinstance(node.op, Linear | Conv)
 
 
-def _is_mask(graph: Graph, shape: Image, num_classes: int) -> bool:
+def _is_mask(graph: Graph, shape: Image) -> bool:
     if shape.height == shape.width == 1:  # one position: classes that were not flattened, or pooled features
         return False
     size = graph.input.shape
-    return shape.channels == num_classes or (
+    return shape.channels == graph.num_classes or (
         isinstance(size, Image) and (shape.height, shape.width) == (size.height, size.width)
     )
 
 
-def _features(graph: Graph, node: str, num_classes: int, spec: Spec | None) -> PredictionError:
+def _features(graph: Graph, node: str, spec: Spec | None) -> PredictionError:
     shape = graph.shapes()[node]
     what = f"{shape.channels:,} numbers" if isinstance(shape, Vector) else show(shape)
-    message = f"`{graph.name}` returns features: {what} at `{node}`, but `num_classes` is {num_classes:,}"
-    if not isinstance(shape, Tokens) and shape.channels == num_classes:
+    message = f"`{graph.name}` returns features: {what} at `{node}`, but `num_classes` is {graph.num_classes:,}"
+    if not isinstance(shape, Tokens) and shape.channels == graph.num_classes:
         message = f"`{graph.name}` returns {what} at `{node}`: neither a vector of classes, nor a mask"
     names = ", ".join(f"`{name}`" for name in graph.outputs)
     several = f"of its outputs ({names}), `{MAIN}` is used, or the first"

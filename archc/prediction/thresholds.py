@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, NamedTuple
 
+from archc.ir.graph import Graph
 from archc.language.detector import FasterRcnn, Ssd
-from archc.language.schema import Spec
 
 DEFAULT_THRESHOLD: Final = 0.5
 """Default `--threshold`. Detectors return hundreds of boxes, and most of those that score less are wrong."""
@@ -30,9 +31,14 @@ def default_threshold(detector: FasterRcnn | Ssd | None) -> float:
     return max(DEFAULT_THRESHOLD, own_threshold(detector).score) if detector else DEFAULT_THRESHOLD
 
 
-def keeping(spec: Spec, threshold: float | None) -> Spec:
-    """The spec, with a detector's own threshold lowered to the one that was asked for."""
-    if threshold is None or spec.detector is None:
-        return spec
-    own = own_threshold(spec.detector)
-    return spec.override({own.key: threshold}) if threshold < own.score else spec
+def keeping(graph: Graph, threshold: float | None) -> Graph:
+    """The graph, with a detector's own threshold lowered to the one that was asked for."""
+    detector = graph.detector
+    if threshold is None or detector is None or threshold >= own_threshold(detector).score:
+        return graph
+    lowered: FasterRcnn | Ssd
+    if isinstance(detector, Ssd):
+        lowered = detector.model_copy(update={"score_thresh": threshold})
+    else:
+        lowered = detector.model_copy(update={"box": detector.box.model_copy(update={"score_thresh": threshold})})
+    return replace(graph, detector=lowered)

@@ -79,7 +79,7 @@ def _blocks(labels: Iterable[str]) -> str:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    where = ", before the heads" if report.heads else ""
+    where = ", without what runs on proposals" if report.graph.calls else ""
     seen = numbers.field(*report.receptive_field)
     plural = "output" if len(report.outputs) == 1 else "outputs"
     return [
@@ -92,7 +92,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _per_run(report: Report) -> Iterator[tuple[str, str]]:
-    """What the runs cost whose number is no property of the network, but of how many proposals are kept."""
+    """Cost of heads that run per proposal."""
     many = [head for head in report.heads if head.times > 1]
     for on in dict.fromkeys(head.on for head in many):
         each = sum(head.macs_each for head in many if head.on == on)

@@ -247,9 +247,10 @@ def test_a_higher_threshold_of_the_spec_is_the_default(kind: str, key: str) -> N
     spec = archc.load({"ssd": "ssdlite320_mnv3_large", "faster_rcnn": "fasterrcnn_mnv3_large_320_fpn"}[kind])
     assert default_threshold(spec.detector) == 0.5
     assert default_threshold(spec.override({key: 0.7}).detector) == 0.7
-    assert keeping(spec, None) is spec
-    assert keeping(spec, 0.3) is spec
-    lower = keeping(spec.override({key: 0.7}), 0.2)
+    graph = archc.lower(spec)
+    assert keeping(graph, None) is graph
+    assert keeping(graph, 0.3) is graph
+    lower = keeping(archc.lower(spec.override({key: 0.7})), 0.2)
     assert lower.detector is not None
     assert own_threshold(lower.detector) == (key, 0.2)
 
