@@ -12,7 +12,7 @@ from archc.cli import arguments
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from archc.weights.report import LoadReport
+    from archc.weights.carrying.report import LoadReport
 
 
 class Pair(NamedTuple):
@@ -47,6 +47,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 )
 @arguments.force
 @arguments.as_json
+@arguments.allow_blocks
 def weights(
     pair: Pair,
     *,

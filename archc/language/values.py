@@ -183,7 +183,8 @@ class FrozenDict(dict[_K, _V]):
 
     # Their order counts, as that of stages does.
     def __eq__(self, other: object) -> bool:
-        return super().__eq__(other) and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))
+        same = super().__eq__(other) is True
+        return same and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))
 
     def __ne__(self, other: object) -> bool:
         return not self == other

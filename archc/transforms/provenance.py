@@ -20,26 +20,14 @@ from archc.document.yaml import read_text
 from archc.ir.graph import SPEC, TRANSFORMS, Graph
 from archc.language.load import Document
 from archc.language.registry import BlockRegistry
-from archc.language.row import Row
 from archc.language.schema import Spec
-from archc.language.values import reject
 
 GRAPH = "archc_graph"
 """The key under which a file states a graph, as JSON."""
 
 
-class _Known(BlockRegistry):
-    """The registered blocks only: a file must not choose what is imported."""
-
-    def get(self, name: object) -> type[Row]:
-        """As every registry's, except that a block cannot be named by its class's path."""
-        if isinstance(name, str) and ":" in name:
-            reject(f"a checkpoint's spec cannot import `{name}`", id="bad-block")
-        return REGISTRY.get(name)
-
-
-KNOWN = _Known()
-"""The blocks that a spec inside a file may use."""
+KNOWN = REGISTRY.closed()
+"""The blocks that a spec inside a file may use: a file must not choose what is imported."""
 
 
 def statement(graph: Graph) -> dict[str, str]:

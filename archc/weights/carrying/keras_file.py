@@ -7,6 +7,7 @@ they are, and that they are floating-point numbers.
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import zipfile
@@ -14,12 +15,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from archc import backends
 from archc.document.diagnostics import SpecError
 from archc.extras import require
-from archc.ir.graph import SPEC, TRANSFORMS
+from archc.ir.graph import SPEC, TRANSFORMS, Graph
 from archc.transforms.provenance import GRAPH, stated
 from archc.weights.checkpoint import NAMES, VERSION, Checkpoint, tensor
 from archc.weights.error import WeightsError, refuse
+from archc.weights.naming.schemes import ARCHC
 
 SUFFIX = ".keras"
 
@@ -57,40 +60,35 @@ def metadata(path: Path) -> Mapping[str, str]:
     }
 
 
-def read(path: Path) -> Checkpoint:
+def read(path: Path, graph: Graph) -> Checkpoint:
     """The file's weights, under the keys of a State.
 
+    A file that does not state its network is read as one of `graph`, if its layers have the names of that network's.
+
     Raises:
-        WeightsError: it is no file of Keras's, a damaged one, one of a network that archc did not build, or it holds
-            what are no weights.
+        WeightsError: it is no file of Keras's, a damaged one, one of another network than it states, or it holds what
+            are no weights.
         OSError: it cannot be read.
         MissingExtraError: Keras is not installed.
     """
     about = metadata(path)
-    try:
-        graph = stated(about)
-    except (SpecError, ValueError) as error:
-        raise _damaged(path, f"what it states about its network cannot be read: {error}") from None
-    if graph is None:
-        raise refuse(
-            "weights-file",
-            f"archc did not build the network in `{path}`, so its layers have no known names",
-            help="build the same network with archc, and `archc.copy_weights` into it",
-        )
-    require("keras", "keras")
     _check_arrays(path)
-    from archc import backends
-
-    backend = backends.get("keras")
     try:
-        model = backend.load(path)
+        known = stated(about)
+    except (SpecError, ValueError) as error:
+        raise _damaged(path, f"what it states about its network cannot be used: {error}") from None
+    backend, storage = backends.builder("keras"), importlib.import_module("archc.backends.keras.storage")
+    try:
+        model = storage.load(path)
     except ValueError as error:
         raise _damaged(path, str(error)) from None
-    if changed := backend.changed(model, graph):
-        raise _damaged(path, f"its network is not the one that it states: `{changed[0]}` differs")
-    state = backend.read(model, graph)
+    its = backend.covers(known or graph)
+    if changed := backend.changed(model, its):
+        why = "which it states" if known else "and it states no other"
+        raise refuse("weights-file", f"`{path}` is not of `{its.name}`, {why}: `{changed[0]}` differs")
+    state = backend.read(model, its)
     tensors = {key: found for key, array in state.items() if (found := tensor(array)) is not None}
-    return Checkpoint(tensors, path.name, {**about, VERSION: "", NAMES: "archc"})
+    return Checkpoint(tensors, path.name, {**about, VERSION: "", NAMES: ARCHC})
 
 
 def _check_arrays(path: Path) -> None:

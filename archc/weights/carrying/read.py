@@ -8,6 +8,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
+from archc.ir.graph import Graph
 from archc.weights.carrying import keras_file, pickles, safetensors
 from archc.weights.checkpoint import Checkpoint, Tensor, tensor
 from archc.weights.error import WeightsError, refuse
@@ -27,8 +28,11 @@ _BOOKKEEPING = frozenset({"n_averaged"})
 _AGAIN = "truncated, perhaps: fetch or copy it again"
 
 
-def read(source: str | PathLike[str] | StateDict) -> Checkpoint:
+def read(source: str | PathLike[str] | StateDict, graph: Graph) -> Checkpoint:
     """Read a file, or take a state dict of torch tensors or NumPy arrays as it is.
+
+    `graph` is the network that it is read for. What a `.keras` file that does not state its network holds is known by
+    the names of this network's layers.
 
     Raises:
         WeightsError: no checkpoint, or one that cannot be trusted.
@@ -41,7 +45,7 @@ def read(source: str | PathLike[str] | StateDict) -> Checkpoint:
         kinds = [path / name for name in MODEL_FILES.values()]
         path = next((file for file in kinds if file.is_file()), kinds[0])
     try:
-        return _read(path)
+        return _read(path, graph)
     except OSError as error:
         raise refuse("weights-file", f"`{path}` cannot be read: {error.strerror or error}") from None
 
@@ -68,9 +72,9 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> Checkpoint:
+def _read(path: Path, graph: Graph) -> Checkpoint:
     if _regular(path).suffix == keras_file.SUFFIX:
-        return keras_file.read(path)
+        return keras_file.read(path, graph)
     with path.open("rb") as file:
         head = file.read(9)
     if not head:

@@ -1,96 +1,79 @@
-"""A compiled module's weights into a file."""
+"""Weights into safetensors files: from a network, or from a State and its graph, which needs no network."""
 
 from __future__ import annotations
 
 import os
 from os import PathLike, fspath
 from pathlib import Path
+from typing import Any
 
-from torch import Tensor, nn
-
-from archc.backends import backend_of
-from archc.backends.torch import build
-from archc.ir.graph import SPEC, Graph
-from archc.language.dump import to_yaml
-from archc.weights.copy import copy_weights
+from archc.ir.graph import Graph
+from archc.ir.state import Array, State, problems
+from archc.transforms.provenance import statement
+from archc.weights.carrying.network import Network
+from archc.weights.carrying.state import named_slots, to_tensors
+from archc.weights.carrying.write import write
+from archc.weights.checkpoint import NAMES, VERSION
 from archc.weights.error import WeightsError, refuse
-from archc.weights.layout import split
-from archc.weights.maps import ARCHC, Layout, of_library
-from archc.weights.module import agree, key_of
-from archc.weights.naming import Slot, slots
-from archc.weights.origin import graph_of, spec_of, unwrapped
-from archc.weights.read import NAMES, VERSION
-from archc.weights.write import write
+from archc.weights.naming.schemes import ARCHC
 
 SUFFIX = ".safetensors"
 
 
 def save_weights(
-    model: nn.Module, path: str | PathLike[str], names: str = ARCHC, *, overwrite: bool = False
+    model: Any, path: str | PathLike[str], names: str = ARCHC, *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write a module's weights; see `archc.save_weights`. Returns the names in the file."""
+    """Write a network's weights; see `archc.save_weights`. Returns the names in the file."""
+    target = _target(path, overwrite)
+    network = Network.open(model)
+    return _write(named(model, names), network.graph, names, target, overwrite)
+
+
+def save_state(
+    state: State, graph: Graph, path: str | PathLike[str], names: str = ARCHC, *, overwrite: bool = False
+) -> tuple[str, ...]:
+    """Write the weights of a graph; see `archc.weights.save_state`. Returns the names in the file."""
+    target = _target(path, overwrite)
+    if wrong := problems(state, graph):
+        message = f"the weights do not fit `{graph.name}`"
+        raise refuse("weights-mismatch", message, notes=tuple(wrong[:8]))
+    return _write(to_tensors(state, graph, names), graph, names, target, overwrite)
+
+
+def named(model: Any, names: str = ARCHC) -> dict[str, Array]:
+    """A network's weights under a library's names, in its layouts.
+
+    Raises:
+        WeightsError: the library has no names for this network, or the network is not what its spec says.
+    """
+    network = Network.open(model)
+    named_slots(network.graph, names)  # which fails before anything is read
+    network.check()
+    return to_tensors(network.read(), network.graph, names)
+
+
+def _target(path: str | PathLike[str], overwrite: bool) -> Path:
     target = Path(fspath(path))
     if target.suffix != SUFFIX:
         message = f"`{target}` does not end in `{SUFFIX}`, the only format that archc writes"
-        raise refuse("weights-file", message, help=f"`{target.with_suffix(SUFFIX)}`")
+        raise refuse("weights-file", message, help=f"`{target.with_suffix(SUFFIX)}`" if target.name else "")
     if not overwrite and os.path.lexists(target):
         raise _exists(target)
-    tensors = named(model, names)
-    graph = graph_of(unwrapped(model) if backend_of(model) == "torch" else model)
-    try:
-        write(tensors, _metadata(graph, names), target, overwrite=overwrite)
-    except FileExistsError:  # it appeared in the meantime
-        raise _exists(target) from None
-    return tuple(tensors)
+    return target
 
 
 def _exists(target: Path) -> WeightsError:
     return refuse("weights-exists", f"`{target}` exists already", help="`--force`, in Python `overwrite=True`")
 
 
-def named(model: nn.Module, names: str = ARCHC) -> dict[str, Tensor]:
-    """A module's state dict under a library's names, in its layouts.
-
-    Raises:
-        WeightsError: the library has no names for this network, or the module is not what its spec says.
-    """
-    if backend_of(model) != "torch":
-        model, other = build(graph_of(model), device="meta"), model
-        copy_weights(other, model)
-    module = unwrapped(model)
-    graph = graph_of(module)
-    found = [slot for slot in slots(graph, _layout(graph, names)) if not slot.pruned]
-    agree(module, found)
-    state = module.state_dict()
-    if bad := next((name for name, value in state.items() if value.is_meta), ""):
-        raise refuse("weights-network", f"there are no numbers in `{bad}`: the module is on the meta device")
-    return {
-        name: piece
-        for slot in found
-        for name, piece in zip(slot.names, split(state[key_of(slot)].detach().cpu(), slot.shapes), strict=True)
-    }
-
-
-def _layout(graph: Graph, names: str) -> Layout | None:
-    """The library's scheme that names every layer of the graph."""
-    if names == ARCHC:
-        return None
-    unnamed: list[Slot] = []
-    for layout in of_library(names):
-        lacking = [slot for slot in slots(graph, layout) if not slot.names and not slot.pruned]
-        if not lacking:
-            return layout
-        unnamed = lacking if not unnamed or len(lacking) < len(unnamed) else unnamed
-    raise refuse(
-        "weights-names",
-        f"{names} has no network like `{graph.name}`: there is no name for `{unnamed[0].node}`",
-        help="archc's own names fit every network",
-    )
-
-
-def _metadata(graph: Graph, names: str) -> dict[str, str]:
+def _write(
+    tensors: dict[str, Array], graph: Graph, names: str, target: Path, overwrite: bool
+) -> tuple[str, ...]:
     import archc
 
-    metadata = {"format": "pt", VERSION: archc.__version__, NAMES: names}
-    spec = spec_of(graph)
-    return {**metadata, SPEC: to_yaml(spec, full=True)} if spec is not None else metadata
+    metadata = {"format": "pt", VERSION: archc.__version__, NAMES: names, **statement(graph)}
+    try:
+        write(tensors, metadata, target, overwrite=overwrite)
+    except FileExistsError:  # it appeared in the meantime
+        raise _exists(target) from None
+    return tuple(tensors)

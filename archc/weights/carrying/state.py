@@ -11,7 +11,7 @@ from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import Graph
 from archc.ir.state import Array, State
 from archc.weights.carrying.read import wrong_kind
-from archc.weights.checkpoint import Checkpoint
+from archc.weights.checkpoint import Checkpoint, Tensor
 from archc.weights.error import WeightsError, refuse
 from archc.weights.explaining.mismatch import mismatch
 from archc.weights.explaining.policy import warnings as policy_warnings
@@ -122,10 +122,10 @@ def _named(
     return naming, scheme, replace(checkpoint, tensors=full)
 
 
-def _renamed(checkpoint: Checkpoint, paths: Mapping[str, str]) -> dict[str, object]:
+def _renamed(checkpoint: Checkpoint, paths: Mapping[str, str]) -> dict[str, Tensor]:
     """A state dict's names as keys."""
     modules = {there.rpartition(".")[0]: key.rpartition(".")[0] for key, there in paths.items()}
-    found: dict[str, object] = {}
+    found: dict[str, Tensor] = {}
     for name, value in checkpoint.tensors.items():
         module, _, last = name.rpartition(".")
         found[f"{modules[module]}.{last}" if module in modules else name] = value
@@ -146,11 +146,12 @@ def _state(found: Match, checkpoint: Checkpoint) -> tuple[dict[str, Array], dict
     import numpy
 
     loaded = [(entry.slot, entry.names) for entry in found.having(Status.LOADED) if entry.slot is not None]
+    tensors = checkpoint.tensors
     bad = [
-        f"`{name}` is {tensor.kind}"
+        f"`{name}` is {tensors[name].kind}"
         for slot, names in loaded
         for name in names
-        if not ((tensor := checkpoint.tensors[name]).is_count if slot.counter else tensor.is_float)
+        if not (tensors[name].is_count if slot.counter else tensors[name].is_float)
     ]
     if bad:
         raise wrong_kind(bad)
@@ -158,15 +159,16 @@ def _state(found: Match, checkpoint: Checkpoint) -> tuple[dict[str, Array], dict
     kinds: dict[str, str] = {}
     doubts: list[Diagnostic] = []
     for slot, names in loaded:
-        array = joined([checkpoint.tensors[name].convert() for name in names], slot.weight.shape)
+        array = joined([tensors[name].convert() for name in names], slot.weight.shape)
         if slot.counter:
             state[slot.key] = array.astype(numpy.int64)
             continue
         state[slot.key] = array
-        kinds[slot.key] = checkpoint.tensors[names[0]].kind
+        kinds[slot.key] = tensors[names[0]].kind
         # A sum is finite only if all of its terms are, and takes a tenth of the time of looking at each.
         with numpy.errstate(all="ignore"):
-            finite = numpy.isfinite(array.sum(dtype=numpy.float64)) or bool(numpy.isfinite(array).all())
+            total = array.sum(dtype=numpy.float32 if array.dtype == numpy.float16 else None)
+            finite = numpy.isfinite(total) or bool(numpy.isfinite(array).all())
         if not finite:
             number = int(array.size - numpy.isfinite(array).sum())
             doubts.append(_not_finite(checkpoint, names[0], number, array.size))
