@@ -18,7 +18,7 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import FrozenBatchNorm2d
 
 import archc
-from archc.weights.carrying.save import named
+from tests.weights.conftest import named
 from tests.prediction.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
 
 LIGHT = ["fasterrcnn_mnv3_large_320_fpn", "ssdlite320_mnv3_large"]

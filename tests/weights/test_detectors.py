@@ -12,7 +12,7 @@ import torchvision.models as tv
 
 import archc
 from archc.weights.error import WeightsWarning
-from archc.weights.carrying.save import named
+from tests.weights.conftest import named
 from tests.backends.torch.peers import shake
 from tests.prediction.detectors import PEERS, peer
 

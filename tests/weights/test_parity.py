@@ -12,7 +12,7 @@ import torchvision.models as tv
 from torch import nn
 
 import archc
-from archc.weights.carrying.save import named
+from tests.weights.conftest import named
 from tests.backends.torch.peers import shake
 from tests.backends.torch.test_parity import BIT_IDENTICAL, CLOSE
 

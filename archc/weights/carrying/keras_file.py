@@ -60,7 +60,7 @@ def metadata(path: Path) -> Mapping[str, str]:
     }
 
 
-def read(path: Path, graph: Graph) -> Checkpoint:
+def read(path: Path, graph: Graph | None) -> Checkpoint:
     """The file's weights, under the keys of a State.
 
     A file that does not state its network is read as one of `graph`, if its layers have the names of that network's.
@@ -82,7 +82,10 @@ def read(path: Path, graph: Graph) -> Checkpoint:
         model = storage.load(path)
     except ValueError as error:
         raise _damaged(path, str(error)) from None
-    its = backend.covers(known or graph)
+    graph = known or graph
+    if graph is None:
+        raise refuse("weights-file", f"`{path}` does not state its network, so its layers have no known names")
+    its = backend.covers(graph)
     if changed := backend.changed(model, its):
         why = "which it states" if known else "and it states no other"
         raise refuse("weights-file", f"`{path}` is not of `{its.name}`, {why}: `{changed[0]}` differs")

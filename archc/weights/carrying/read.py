@@ -28,7 +28,7 @@ _BOOKKEEPING = frozenset({"n_averaged"})
 _AGAIN = "truncated, perhaps: fetch or copy it again"
 
 
-def read(source: str | PathLike[str] | StateDict, graph: Graph) -> Checkpoint:
+def read(source: str | PathLike[str] | StateDict, graph: Graph | None = None) -> Checkpoint:
     """Read a file, or take a state dict of torch tensors or NumPy arrays as it is.
 
     `graph` is the network that it is read for. What a `.keras` file that does not state its network holds is known by
@@ -72,7 +72,7 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _read(path: Path, graph: Graph) -> Checkpoint:
+def _read(path: Path, graph: Graph | None) -> Checkpoint:
     if _regular(path).suffix == keras_file.SUFFIX:
         return keras_file.read(path, graph)
     with path.open("rb") as file:

@@ -50,7 +50,7 @@ def read(path: Path, again: str) -> tuple[dict[str, Tensor], Mapping[str, str]]:
     """
     numpy = require("numpy", "torch")
     about = metadata(path, again)
-    content = numpy.fromfile(path, numpy.uint8)
+    content = numpy.memmap(path, numpy.uint8, mode="c")  # writable in memory, as torch wants it; the file never is
     start = 8 + int(content[:8].view("<u8")[0])
     header = json.loads(content[8:start].tobytes())
     found: dict[str, Tensor] = {}

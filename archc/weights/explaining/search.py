@@ -13,11 +13,9 @@ from __future__ import annotations
 import math
 import warnings
 from bisect import bisect_left
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from difflib import SequenceMatcher
-from functools import cache, lru_cache
-from itertools import product
+from functools import cache
 from typing import Any
 
 from archc import passes
@@ -26,6 +24,7 @@ from archc.blocks.lower import lower
 from archc.document import library
 from archc.document.diagnostics import SpecError, SpecWarning
 from archc.ir.graph import Graph
+from archc.ir.state import is_counter
 from archc.language import load
 from archc.language.row import Row
 from archc.language.schema import Spec
@@ -46,6 +45,12 @@ _NEAR = 0.15
 """The largest share of names that may be missing or left over at one width and agree at another: where a block's
 expanded width equals its input's, libraries leave the expansion out."""
 
+_FEW = 4
+"""No more tensors than this differ: that is no other width, which changes every row."""
+
+_PIECES = 0.25
+"""The largest share of a checkpoint's tensors that may be further pieces of others."""
+
 _STRUCTURAL = (Status.UNNAMED, Status.MISSING, Status.SURPLUS)
 
 
@@ -61,6 +66,11 @@ class Candidate:
     def strange(self) -> int:
         """How many tensors are on one side only."""
         return sum(1 for _ in self.match.having(*_STRUCTURAL))
+
+    @property
+    def other_head(self) -> bool:
+        """Whether its head is not the checkpoint's, which no width can change."""
+        return any(slot.section == "head" for slot in self.match.slots(Status.UNNAMED, Status.MISSING))
 
 
 @dataclass(frozen=True)
@@ -83,6 +93,8 @@ class Goal:
     def __init__(self, scheme: Scheme | None, checkpoint: Checkpoint, partial: Sequence[str]) -> None:
         self.scheme, self.checkpoint, self.partial = scheme, checkpoint, partial
         self.shapes = checkpoint.shapes
+        self.count = sum(not is_counter(name) for name in self.shapes)
+        self.part = bool(partial)
         self.policies = expectations(scheme, checkpoint)
         own = any(name.startswith(tuple(f"{stage}." for stage in (RPN, *SSD, JOINT))) for name in self.shapes)
         self.detects = any(rule.stage for rule in scheme.rows) if scheme else own
@@ -118,24 +130,24 @@ def search(own: Candidate, goal: Goal) -> Fit | None:
         found: list[tuple[tuple[Any, ...], Fit]] = []
         if fit := _fit("", own, goal):
             found.append(((goal.strangeness(fit.candidate.graph), False), fit))
-        for name in () if found and found[0][0][0][0] == 0 else _likely(own.spec, goal):
-            base = goal.candidate(_bundled(name))
-            if base is None or (base.spec.detector is not None) != goal.detects:
+        for name in () if found and found[0][0][0][0] == 0 else _likely(goal):
+            spec = _bundled(name)
+            if (spec.detector is not None) != goal.detects:
                 continue
-            if fit := _fit(name, base, goal):
+            if fit := _fit(name, spec, goal):
                 order = goal.strangeness(fit.candidate.graph)
-                found.append(((order, True, goal.strangeness(base.graph), name), fit))
+                found.append(((order, True, len(fit.changes), name), fit))
                 if order == (0, 0):
                     break
     best = min(found, key=lambda pair: pair[0], default=(None, None))[1]
     return replace(best, why=_difference(own.spec, best.candidate.spec)) if best is not None and best.name else best
 
 
-def _likely(spec: Spec, goal: Goal) -> list[str]:
-    """The bundled specs, those with names like the checkpoint's or the spec's first."""
+def _likely(goal: Goal) -> list[str]:
+    """The bundled specs, those that bear the library's name first; short names before those derived from them."""
     names = [name for name in library.bundled() if goal.detects or not _states_detector(name)]
-    about = f"{goal.checkpoint.file} {goal.scheme.library if goal.scheme else ''} {spec.name}".lower()
-    return sorted(names, key=lambda name: -SequenceMatcher(None, about, name).ratio())
+    its = goal.scheme.library if goal.scheme else ""
+    return sorted(names, key=lambda name: (its not in name, len(name), name))
 
 
 @cache
@@ -148,50 +160,44 @@ def _bundled(name: str) -> Spec:
     return load.load(name, blocks=REGISTRY)
 
 
-def _fit(name: str, base: Candidate, goal: Goal) -> Fit | None:
+def _fit(name: str, own: Candidate | Spec, goal: Goal) -> Fit | None:
     """The variant of a spec that the checkpoint fits, the one with the fewest changes."""
-    if base.match.complete:
-        return Fit(name, {}, base)
-    classes = _classes(base, goal)
-    tails = (base.spec.reduced_tail, not base.spec.reduced_tail) if base.spec.tail else (base.spec.reduced_tail,)
+    spec = own if isinstance(own, Spec) else own.spec
     found: list[Fit] = []
-    for depth, tail in product(_depths(base, goal), tails):
-        wanted = {"depth_mult": depth, "reduced_tail": tail}
-        changes = {key: value for key, value in wanted.items() if getattr(base.spec, key) != value}
-        found += _over_widths(name, base, changes, classes, goal)
+    for depth in _depths(spec, goal):
+        changes = {"depth_mult": depth} if depth != spec.depth_mult else {}
+        base = own if isinstance(own, Candidate) and not changes else goal.candidate(overridden(spec, changes))
+        if base is None or base.other_head or base.strange > _NEAR * len(goal.shapes):
+            continue
+        if base.match.complete:
+            found.append(Fit(name, changes, base))
+        else:
+            found += _variants(name, spec, changes, base, goal)
     return min(found, key=lambda fit: len(fit.changes), default=None)
 
 
-def _over_widths(
-    name: str, base: Candidate, changes: Mapping[str, Any], classes: Mapping[str, Any], goal: Goal
-) -> list[Fit]:
-    """The widths at which a spec with these changes fits."""
+def _variants(name: str, spec: Spec, changes: Mapping[str, Any], base: Candidate, goal: Goal) -> Iterator[Fit]:
+    """The widths, with and without the reduced tail, at which a spec with these changes fits."""
+    classes, total = _classes(base, goal), goal.total(base.match)
+    differing = sum(1 for _ in base.match.having(Status.DIFFERING))
+    for tail in (spec.reduced_tail, not spec.reduced_tail) if spec.tail else (spec.reduced_tail,):
+        tailed = {**changes, "reduced_tail": tail} if tail != spec.reduced_tail else changes
 
-    @lru_cache(maxsize=64)
-    def at(width: float) -> Graph | None:
-        change = {"width_mult": width} if width != base.spec.width_mult else {}
-        return lowered(overridden(base.spec, {**change, **changes, **classes}))
+        def at(width: float, rest: Mapping[str, Any] = {**tailed, **classes}) -> dict[str, Any]:
+            return ({"width_mult": width} if width != spec.width_mult else {}) | rest
 
-    here = goal.candidate(overridden(base.spec, {**changes, **classes}))
-    if here is None or here.strange > _NEAR * len(goal.shapes):
-        return []
-    total = goal.total(here.match)
+        def numbers(width: float) -> int:
+            graph = lowered(overridden(spec, at(width)))  # noqa: B023
+            return -1 if graph is None else _numbers(graph, goal.partial)
 
-    def numbers(width: float) -> int:
-        graph = at(width)
-        return -1 if graph is None else _numbers(graph, goal.partial)
-
-    widths = [base.spec.width_mult] if numbers(base.spec.width_mult) == total else []
-    widths += [width for width in _equal(WIDTHS, numbers, total) if width not in widths]
-    found: list[Fit] = []
-    for width in widths:
-        changed = {"width_mult": width} if width != base.spec.width_mult else {}
-        every = {**changed, **dict(sorted(changes.items())), **classes}
-        candidate = goal.candidate(overridden(base.spec, every))
-        if candidate is not None and candidate.match.complete:
-            found.append(Fit(name, every, candidate))
-            break  # the other widths round to the same network
-    return found
+        widths = [spec.width_mult] if numbers(spec.width_mult) == total else []
+        if not widths and differing > _FEW:
+            widths = _equal(WIDTHS, numbers, total)
+        for width in widths:
+            candidate = goal.candidate(overridden(spec, at(width)))
+            if candidate is not None and candidate.match.complete:
+                yield Fit(name, at(width), candidate)
+                break  # the other widths round to the same network
 
 
 def _equal(values: Sequence[float], function: Callable[[float], int], wanted: int) -> list[float]:
@@ -216,20 +222,27 @@ def _numbers(graph: Graph, partial: Sequence[str]) -> int:
     return sum(cost.params + cost.buffers for cost in costs)
 
 
-def _depths(base: Candidate, goal: Goal) -> list[float]:
-    """The depths at which most names agree."""
-    if base.strange == 0 or all(row.repeat is None for _, _, row in base.spec.rows()):
-        return [base.spec.depth_mult]
-    strange: dict[float, int] = {base.spec.depth_mult: base.strange}
-    for depth in DEPTHS:
-        if depth not in strange:
-            candidate = goal.candidate(overridden(base.spec, {"depth_mult": depth}))
-            if candidate is not None:
-                strange[depth] = candidate.strange
-                if candidate.strange == 0:
-                    break
-    least = min(strange.values())
-    return [depth for depth, number in strange.items() if number == least][:2]
+def _depths(spec: Spec, goal: Goal) -> list[float]:
+    """The depths at which the number of tensors is nearest to the checkpoint's; none if it is far off at all depths.
+
+    Tensors that a library keeps in pieces count several times in the checkpoint, so it may have more.
+    """
+
+    @cache
+    def excess(depth: float) -> float:
+        graph = lowered(overridden(spec, {"depth_mult": depth} if depth != spec.depth_mult else {}))
+        if graph is None:
+            return math.inf
+        mine = sum(1 for key, _ in graph.tensors() if not selects(goal.partial, key))
+        return mine - goal.count
+
+    depths = [spec.depth_mult]
+    if excess(spec.depth_mult) != 0 and any(row.repeat is not None for _, _, row in spec.rows()):
+        after = bisect_left(DEPTHS, 0, key=excess)
+        depths += [depth for depth in DEPTHS[max(after - 1, 0) : after + 1] if depth != spec.depth_mult]
+    near = [depth for depth in depths if -_PIECES * goal.count <= excess(depth) <= _NEAR * goal.count or goal.part]
+    least = min((abs(excess(depth)) for depth in near), default=0)
+    return [depth for depth in near if abs(excess(depth)) == least][:2]
 
 
 def _classes(base: Candidate, goal: Goal) -> dict[str, Any]:
