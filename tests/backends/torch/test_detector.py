@@ -19,7 +19,7 @@ from torchvision.ops import FrozenBatchNorm2d
 
 import archc
 from archc.weights.save import named
-from tests.prediction.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
+from tests.backends.torch.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
 
 LIGHT = ["fasterrcnn_mnv3_large_320_fpn", "ssdlite320_mnv3_large"]
 ALL = [*LIGHT, "ssdlite_mobilevit_s", "fasterrcnn_mnv3_large_fpn", "fasterrcnn_resnet50_fpn"]
