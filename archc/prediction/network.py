@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
-from archc.backends import backend_of
+from archc.backends import of
 from archc.backends.torch import build
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
@@ -115,7 +115,8 @@ def from_model(
     """
     names = class_names(options.classes, task.kind, task.classes)
     _check_threshold(graph, options.threshold)
-    if backend_of(model) == "keras":
+    backend = of(model)
+    if backend is not None and backend.name == "keras":
         if device is not None:
             raise _no_device(str(device), "Keras places a model itself; leave `device` out")
         return _predictor(graph, task, KerasScores(model, None, task.output), names, options)
