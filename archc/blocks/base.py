@@ -10,7 +10,7 @@ from archc.ir.graph import Builder, Node
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.settings import Init, Norm, count_of
-from archc.language.values import Activation, Count, Padding
+from archc.language.values import Count, OutActivation, Padding
 
 
 class Net(Builder):
@@ -20,9 +20,9 @@ class Net(Builder):
         super().__init__(spec.init.overlaid(init))
         self.spec = spec
 
-    def act(self, own: Activation | None) -> str:
-        """A row's own activation, or the spec's."""
-        return self.spec.act if own is None else own
+    def act(self, own: OutActivation | None) -> str:
+        """A row's own activation, or the spec's where it states none or says `spec`."""
+        return self.spec.act if own in (None, "spec") else own
 
     def padding(self, own: Padding | None) -> Padding:
         """A row's own padding, or the spec's."""

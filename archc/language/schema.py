@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, LiteralString, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BeforeValidator,
@@ -123,7 +123,7 @@ class _Stages:
         return None
 
     def _wrong(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
-        kind = PydanticCustomError(cast(LiteralString, id), "{message}", {"message": message})
+        kind = PydanticCustomError(id, "{message}", {"message": message})
         self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
 
