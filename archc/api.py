@@ -18,9 +18,12 @@ from archc.language.schema import Spec
 from archc.reporting.model import Report
 
 if TYPE_CHECKING:
+    import torch
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.prediction.predict import Answer
+    from archc.prediction.sources import Images
     from archc.weights.copy import CopyReport
     from archc.weights.report import LoadReport
 
@@ -127,7 +130,7 @@ def build(
     `backend="keras"` a functional `keras.Model`, channels last.
 
     A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
-    `archc.prediction.detector` says what it takes and returns.
+    `archc.backends.torch.detector` says what it takes and returns.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
@@ -238,6 +241,64 @@ def save_weights(
     from archc.weights.save import save_weights as save
 
     return save(model, path, names, overwrite=overwrite)
+
+
+def predict(
+    model_or_path: nn.Module | Graph | Spec | SpecSource | Any,
+    images: Images,
+    *,
+    weights: str | PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    top: int | None = None,
+    threshold: float | None = None,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+) -> list[Answer]:
+    """Predict what is in images: their classes, the class of each pixel, or boxes around objects.
+
+    The network decides which: a vector of scores gives an `archc.prediction.results.Classified`, an image of scores a
+    `Segmented`, a detector a `Detected`. Images are prepared as the spec's `input` says, and results come in the order
+    of the images. An image that cannot be used gives a `Skipped` with the error. Every result has `to_dict()`.
+
+    Args:
+        model_or_path: what `build` returned, for torch or Keras; a directory that `archc build -o` wrote; a
+            `.safetensors` or `.keras` file of archc's; or, with `weights`, whatever names a spec. A model is left as it
+            was: its mode, its device and its weights.
+        images: one or several of: a path, a directory (the images directly inside), a glob, a PIL image, or a NumPy
+            array of type `uint8`, height × width × 3 in RGB, or height × width in grey.
+        weights: the checkpoint of a spec; also replaces the weights of a directory or file.
+        overrides: of the spec, as in `load`.
+        top: classes per image, default 5; or boxes per image, default all.
+        threshold: boxes that score less are left out; default 0.5, or the detector's own threshold if that is higher.
+        classes: class names in the network's order, a file with one per line, or `"none"` for numbers only; by
+            default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
+        batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
+        device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
+
+    Raises:
+        PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
+            no image.
+        SpecError: as `load` and `lower`; or a spec that came with the weights names Python code or calls a resolver.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file.
+
+    Warns:
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images differently.
+    """
+    from archc.prediction.predict import predict as run
+
+    return run(
+        model_or_path,
+        images,
+        weights=weights,
+        overrides=overrides,
+        top=top,
+        threshold=threshold,
+        classes=classes,
+        batch_size=batch_size,
+        device=device,
+    )
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from archc import passes
@@ -15,7 +15,7 @@ from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean
 from archc.ir import ops
 from archc.ir.graph import Call, Graph, Node, Region, Subgraph
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify, verify_subgraph
+from archc.ir.verify import verify, verify_structure
 from archc.language import wiring
 from archc.language.detector import FasterRcnn
 from archc.language.row import Row
@@ -168,9 +168,15 @@ def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) ->
     lowered anew every time: its code, or what it calls, may change within a process, as in a notebook.
     """
     lower = type(row).lower
-    if type(row).__module__.startswith("archc.") and lower.__module__.startswith("archc."):
+    if _is_own(type(row), lower):
         return _remembered(row, lower, shapes, settings)
     return _lowered(row, shapes, settings)
+
+
+@cache
+def _is_own(block: type[Block], lower: Callable[..., Node]) -> bool:
+    """Whether a block and its lowering are archc's."""
+    return block.__module__.startswith("archc.") and lower.__module__.startswith("archc.")
 
 
 def _needed(subgraph: Subgraph, parts: frozenset[str]) -> Subgraph:
@@ -195,7 +201,7 @@ def _remembered(row: Block, lower: object, shapes: tuple[ops.Shape, ...], settin
 def _lowered(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
     net = Net(settings.spec, row.__dict__.get("init"))
     placeholders = [net.placeholder(shape) for shape in shapes]
-    return verify_subgraph(net.finish(row.lower(net, *placeholders)))
+    return verify_structure(net.finish(row.lower(net, *placeholders)))
 
 
 def _part(subgraph: Subgraph, part: str) -> Node:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from archc.extras import require
+
 if TYPE_CHECKING:
     from archc.ir.graph import Graph
 
@@ -15,21 +17,17 @@ def keras() -> Any:
     """The Keras backend.
 
     Raises:
-        click.UsageError: Keras, or what it computes with, is not installed; the message says what to do.
+        MissingExtraError: Keras, or the library that it computes with, is not installed.
     """
-    try:
-        return importlib.import_module("archc.backends.keras")
-    except ImportError as error:
-        if (error.name or "archc").startswith("archc"):
-            raise
-        raise click.UsageError(str(error)) from None
+    return importlib.import_module("archc.backends.keras")
 
 
 def require_backend(name: str, graph: Graph) -> None:
     """Import a backend's library, to build this network with.
 
     Raises:
-        click.UsageError: it is not installed, or cannot build such a network.
+        click.UsageError: the backend cannot build such a network.
+        MissingExtraError: its library is not installed.
     """
     from archc.api import check_backend
 
@@ -40,6 +38,14 @@ def require_backend(name: str, graph: Graph) -> None:
     if name == "keras":
         keras()
         return
-    from archc.cli.counting import require
-
     require("torch", "torch")
+
+
+def require_safetensors() -> None:
+    """Import what writes safetensors files.
+
+    Raises:
+        MissingExtraError: torch, NumPy or safetensors is not installed.
+    """
+    for module in ("torch", "numpy", "safetensors.torch"):
+        require(module, "torch")

@@ -334,6 +334,29 @@ _TABLE = (
         2,
     ),
     _error(
+        "no-weights",
+        "a network without weights, or weights without their spec",
+        "A prediction needs both: a spec with `--weights`, a directory that `archc build -o` wrote, or archc's own "
+        "`.safetensors` or `.keras` file, which states its spec. A checkpoint of another library has no spec in it.",
+        "archc predict mnv3_small cat.png    # without `--weights`",
+        2,
+    ),
+    _error(
+        "unused-option",
+        "an option that does not fit what the network does",
+        "`top` limits classes or boxes, and `threshold` leaves out boxes; another task has no use for them. Nor can a "
+        "built detector return boxes that it has dropped itself.",
+        'archc.predict(segmenter, "cat.png", top=3)',
+        2,
+    ),
+    _error(
+        "no-device",
+        "a device that cannot be used",
+        "The device is named as torch names it, and it must be there: `cuda` needs an NVIDIA GPU, `mps` an Apple one.",
+        "archc predict my_network/ cat.png --device cuda:7",
+        2,
+    ),
+    _error(
         "mask-crop",
         "a mask of a picture that is cropped",
         "A mask gives every pixel of a picture its class, so nothing of the picture is cut off before: the shorter "
