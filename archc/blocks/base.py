@@ -29,11 +29,11 @@ class Net(Builder):
         return self.spec.padding if own is None else own
 
     def norm(self, own: Norm | None) -> Norm:
-        """The spec's normalisation with what the row states about its own laid over it."""
+        """The spec's normalisation, changed by what the row's own states."""
         return self.spec.norm.overlaid(own)
 
     def init(self, own: Init | None) -> Init:
-        """The spec's initialisation with what the row states about its own laid over it."""
+        """The spec's initialisation, changed by what the row's own states."""
         return self.spec.init.overlaid(own)
 
     def count(self, count: Count, channels: int) -> int:
@@ -52,7 +52,7 @@ class Block(Row):
     ports: ClassVar[tuple[str, ...] | None] = ("x",)
     """The inputs that `from` can name; None for any number of unnamed ones."""
     is_head: ClassVar[bool] = False
-    """Whether the row is a task's own head: what a backbone's checkpoint, and its numbering, knows nothing of."""
+    """Whether the row belongs to the head of a task, which a backbone's checkpoint does not have."""
 
     @classmethod
     def label(cls) -> str:

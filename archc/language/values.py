@@ -33,7 +33,7 @@ def reject(message: str, help: str = "", id: str = "invalid-value", at: tuple[st
 
 
 def expect(expected: str, help: str = "", at: tuple[str | int, ...] = ()) -> NoReturn:
-    """Raise, inside a pydantic validator, the diagnostic that the value must be something else than it is."""
+    """Raise, inside a pydantic validator, an error that says what the value must be."""
     raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "help": help, "at": at})
 
 
@@ -89,7 +89,7 @@ def show(value: object) -> str:
     else:
         text = shown = str(value)
         if isinstance(value, str) and (not text or not isinstance(plain_scalar(text[:40]), str)):
-            shown = f'"{text}"'  # in quotes it is text, although it looks like something else
+            shown = f'"{text}"'  # text that looks like another kind of value is quoted
         text = f"`{shown if len(shown) <= 40 else shown[:37] + '...'}`"
     return text
 
@@ -132,7 +132,7 @@ _PAIR = "one whole number or `[height, width]`"
 def _parse_pair(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(value) if len(value) == 2 else expect(_PAIR)
-    # One number is both, and what is no number is refused once.
+    # One number stands for both; what is no number is refused once, not twice.
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else expect(_PAIR)
 
 
@@ -169,7 +169,7 @@ _NOT_HERE = {
         "this one has weights or mixes channels: write a block of your own (`archc.Block`)",
     ),
 }
-"""Activations that people ask for, and that no name here resembles."""
+"""Activations that archc does not have, with what to do instead."""
 
 
 def _parse_activation(value: object) -> object:
@@ -206,7 +206,7 @@ class FrozenDict(dict[_K, _V]):
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
-    # Their order counts, as that of stages does.
+    # The order counts, because stages are in order.
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other) is True
         return same and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))
