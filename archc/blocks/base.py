@@ -16,8 +16,8 @@ from archc.language.values import Activation, Count, Padding
 class Net(Builder):
     """The graph being built, with the spec-wide settings that rows fall back on."""
 
-    def __init__(self, spec: Spec) -> None:
-        super().__init__()
+    def __init__(self, spec: Spec, init: Init | None = None) -> None:
+        super().__init__(spec.init.overlaid(init))
         self.spec = spec
 
     def act(self, own: Activation | None) -> str:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
-from archc.blocks.heads import BACKBONE, heads
+from archc.blocks.heads import NAME, ON, proposal_heads
+from archc.blocks.lint import lint
 from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.ir import ops
 from archc.ir.graph import Call, Graph, Node, Region, Subgraph
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify, verify_subgraph
+from archc.ir.verify import verify, verify_structure
 from archc.language import wiring
 from archc.language.detector import FasterRcnn
 from archc.language.row import Row
@@ -23,54 +24,70 @@ from archc.language.wiring import INPUT, Position, Tap
 
 STAGE_LABEL = "Stage"
 
+MAX_OPERATIONS = 50_000
+"""Operations of a network; far beyond any, and little enough for memory."""
 
-def lower(spec: Spec, *, prune: bool = True) -> Graph:
+
+def lower(spec: Spec) -> Graph:
     """Run the passes, turn every row that an output needs into operations, and verify the result.
-
-    Without `prune`, every operation of every row is kept, whether an output needs it or not.
 
     Raises:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
     """
-    written, spec = spec, passes.run(spec)
-    shape = ops.Image(spec.input.channels, *spec.input.size)
-    graph = replace(_network(spec, shape, prune), preprocessing=spec.input, spec=written)
-    return graph if spec.detector is None else _detector(spec, graph)
+    stages = dict(passes.steps(spec))
+    final = stages[next(reversed(stages))]
+    widths = {(stage, index): str(row.__dict__.get("out") or "") for stage, index, row in stages["repeat"].rows()}
+    graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), widths)
+    graph = replace(graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec)
+    graph = verify(graph if final.detector is None else _detector(final, graph))
+    return replace(graph, warnings=(*graph.warnings, *lint(spec, final, graph)))
 
 
-def _network(spec: Spec, input: ops.Shape, prune: bool = True) -> Graph:
+def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Graph:
     """The rows as a graph for inputs of this shape."""
     wires = wiring.inputs(spec)
-    outputs = wiring.outputs(spec)
-    wanted: _Wanted = _wanted(wires, outputs) if prune else dict.fromkeys(wires)
-    return verify(_Lowering(spec, wires, wanted, input).graph(outputs))
+    outputs, levels = wiring.outputs(spec), wiring.levels(spec)
+    wanted = _wanted(wires, [*outputs.values(), *levels.values()])
+    lowering = _Lowering(spec, wires, input, widths)
+    for stage, index, row in spec.rows():
+        if (stage, index) in wanted:
+            lowering.row(stage, index, row, wanted[stage, index])
+    graph = lowering.graph(outputs, levels)
+    if lowering.pruned or len(lowering.regions) < len(wires):
+        graph = replace(graph, whole=_whole(spec, wires, input, widths))
+    return graph
+
+
+def _whole(
+    spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], input: ops.Shape, widths: Mapping[Position, str]
+) -> tuple[Region, ...]:
+    """Every row in full, whether an output needs it or not. One that no output needs may fail; it is left out."""
+    lowering = _Lowering(spec, wires, input, widths)
+    for stage, index, row in spec.rows():
+        lowering.row(stage, index, row, None)
+    return tuple(lowering.regions.values())
 
 
 def _detector(spec: Spec, graph: Graph) -> Graph:
-    """The graph with the heads that a detector runs on its outputs, the levels."""
+    """The graph of a detector, its levels checked; a two-stage one gets the heads that run on its proposals."""
     shapes = graph.shapes()
-    levels = {name: shapes[node] for name, node in graph.outputs.items()}
+    levels = {name: shapes[node] for name, node in graph.levels.items()}
     images = {name: shape for name, shape in levels.items() if isinstance(shape, ops.Image)}
-    if bad := [name for name in levels if name not in images]:
-        message = f"level `{bad[0]}` is no image but {ops.show(levels[bad[0]])}"
-        raise fail("shape", message, _output_span(spec, bad[0]), help="a detector's `outputs` are feature maps")
+    graph = replace(graph, warnings=tuple(_same_strides(spec, graph.input.shape, images)))
+    if not isinstance(spec.detector, FasterRcnn):
+        return graph
     widths = {name: shape.channels for name, shape in images.items()}
-    if isinstance(spec.detector, FasterRcnn) and len(set(widths.values())) > 1:
+    if len(set(widths.values())) > 1:
         names = ", ".join(f"`{name}` {width}" for name, width in widths.items())
         odd = next(name for name, width in widths.items() if width != next(iter(widths.values())))
         message = f"all levels share one head, but their channels differ: {names}"
-        raise fail("shape", message, _output_span(spec, odd), help="bring them to one width with a `block: fpn` row")
-    calls = tuple(
-        Call(head.name, _network(head.spec, head.input), head.on, head.times, head.again)
-        for head in heads(spec, images)
-    )
-    return replace(
-        graph, calls=calls, backbone=BACKBONE, warnings=tuple(_same_strides(spec, graph.input.shape, images))
-    )
+        raise fail("shape", message, _level_span(spec, odd), help="bring them to one width with a `block: fpn` row")
+    heads = proposal_heads(spec, spec.detector, tuple(images.values()))
+    return replace(graph, calls=(Call(NAME, _network(heads.spec, heads.input, {}), ON, heads.times),))
 
 
 def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image]) -> Iterator[Diagnostic]:
-    """A warning for every level whose positions are those of another: their boxes are the same, and cost twice."""
+    """A warning for every level whose positions are those of another: it adds boxes and cost, but no resolution."""
     assert isinstance(input, ops.Image)
     first: dict[tuple[int, int], str] = {}
     for name, (_, *size) in levels.items():
@@ -80,7 +97,7 @@ def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image])
             yield Diagnostic(
                 "same-stride",
                 f"levels `{other}` and `{name}` have one stride, {round(input.height / size[0])}",
-                _output_span(spec, name),
+                _level_span(spec, name),
                 notes=(
                     f"both are {ops.show(tuple(size))} for an input of {ops.show(input[1:])}: one adds no resolution",
                     *([known] if isinstance(spec.detector, FasterRcnn) else []),
@@ -90,21 +107,24 @@ def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image])
             )
 
 
-def _output_span(spec: Spec, name: str) -> Span | None:
-    """Where an output is written."""
-    outputs = spec.outputs
-    key = (outputs.index(name),) if isinstance(outputs, tuple) else (name,) if isinstance(outputs, dict) else ()
-    return spec.span("outputs", *key) if outputs is not None else spec.span("detector")
+def _level_span(spec: Spec, name: str) -> Span | None:
+    """Where a detector's level is written."""
+    path = wiring.levels_path(spec)
+    span, whole = spec.span(*path, name), spec.span(*path)
+    if span != whole or spec.detector is None:
+        return span
+    number = spec.level_names.index(name)  # the levels may be written as a list
+    item = spec.span(*path, number)
+    return item if item != whole or spec.span() != whole else spec.span("detector")
 
 
-_Wanted = Mapping[Position, frozenset[str] | None]
-"""The rows to lower with the parts of each that are needed, None for all of it."""
+_Wanted = Mapping[Position, frozenset[str]]
+"""The rows that the outputs need, with the needed parts of each; the part named "" is the row's own output."""
 
 
-def _wanted(wires: Mapping[Position, tuple[Tap, ...]], outputs: Mapping[str, Tap]) -> dict[Position, frozenset[str]]:
-    """The rows that the outputs need, with the parts of each that are needed: its result is the part named ``."""
+def _wanted(wires: Mapping[Position, tuple[Tap, ...]], needed: list[Tap]) -> _Wanted:
     wanted: dict[Position, frozenset[str]] = {}
-    pending = list(outputs.values())
+    pending = list(needed)
     while pending:
         tap = pending.pop()
         here = (tap.stage, tap.row)
@@ -140,21 +160,48 @@ class _UnknownPartsError(ValueError):
         self.hints = hints
 
 
-@lru_cache(maxsize=16_384)
-def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings, parts: frozenset[str] | None) -> Subgraph:
-    """The row's operations under local names, or those that these parts need; remembered, as sweeps lower the same rows
-    again and again.
+def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
+    """The row's operations under local names.
 
-    Sound because a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings.
+    The lowerings of archc's own blocks are remembered, as sweeps lower the same rows again and again. That is sound,
+    because such a lowering reads nothing but its row, its inputs' shapes and the spec-wide settings. A user's block is
+    lowered anew every time: its code, or what it calls, may change within a process, as in a notebook.
     """
-    net = Net(settings.spec)
-    placeholders = [net.placeholder(shape) for shape in shapes]
-    subgraph = verify_subgraph(net.finish(row.lower(net, *placeholders)))
-    known = list(dict.fromkeys(node.name.split(".")[0] for node in subgraph.nodes if node.name))
-    missing = [part for part in sorted(parts or ()) if part and subgraph.last_under(part) is None]
+    lower = type(row).lower
+    if _is_own(type(row), lower):
+        return _remembered(row, lower, shapes, settings)
+    return _lowered(row, shapes, settings)
+
+
+@cache
+def _is_own(block: type[Block], lower: Callable[..., Node]) -> bool:
+    """Whether a block and its lowering are archc's."""
+    return block.__module__.startswith("archc.") and lower.__module__.startswith("archc.")
+
+
+def _needed(subgraph: Subgraph, parts: frozenset[str]) -> Subgraph:
+    """The operations that these parts of a row need; all of them, if they need all."""
+    missing = [part for part in sorted(parts) if part and subgraph.last_under(part) is None]
     if missing:
+        known = list(dict.fromkeys(node.name.split(".")[0] for node in subgraph.nodes if node.name))
         raise _UnknownPartsError({part: did_you_mean(part, known) or one_of(known) for part in missing})
-    return subgraph if parts is None else subgraph.pruned([_part(subgraph, part) for part in parts])
+    pruned = subgraph.pruned([_part(subgraph, part) for part in sorted(parts)])
+    return subgraph if len(pruned.nodes) == len(subgraph.nodes) else pruned
+
+
+_RESULT = frozenset({""})
+
+
+@lru_cache(maxsize=16_384)
+def _remembered(row: Block, lower: object, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
+    """`_lowered`, remembered; `lower` is the row's own method, which may be replaced in its class."""
+    return _lowered(row, shapes, settings)
+
+
+def _lowered(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
+    net = Net(settings.spec, row.__dict__.get("init"))
+    placeholders = [net.placeholder(shape) for shape in shapes]
+    return verify_structure(net.finish(row.lower(net, *placeholders)))
 
 
 def _part(subgraph: Subgraph, part: str) -> Node:
@@ -171,50 +218,73 @@ class Value(NamedTuple):
 
 
 class _Lowering:
+    """Rows becoming regions, one after the other; `problems` collects what is wrong with them."""
+
     def __init__(
         self,
         spec: Spec,
         wires: Mapping[Position, tuple[Tap, ...]],
-        wanted: _Wanted,
         input: ops.Shape,
+        widths: Mapping[Position, str],
     ) -> None:
         self.spec = spec
         self.wires = wires
+        self.widths = widths
         self.settings = _Settings(spec)
         self.problems: list[Diagnostic] = []
         self.regions: dict[Position, Region] = {}
+        self.operations = 0
+        self.pruned = False
+        """Whether some row lacks operations that no output needs."""
         self.input = Node("input", ops.Input(), (), input)
-        for stage, index, row in spec.rows():
-            if (stage, index) in wanted:
-                self._row(stage, index, row, wanted[stage, index])
 
-    def graph(self, outputs: Mapping[str, Tap]) -> Graph:
+    def graph(self, outputs: Mapping[str, Tap], levels: Mapping[str, Tap]) -> Graph:
+        """The graph of the rows lowered so far.
+
+        Raises:
+            SpecError: some of them have failed.
+        """
         if self.problems:
-            raise SpecError(self.problems)
-        found = {name: self._value(tap) for name, tap in outputs.items()}
+            raise SpecError(dict.fromkeys(self.problems))
         return Graph(
             self.spec.name,
             self.input,
             tuple(self.regions.values()),
             dict.fromkeys(self.spec.stages, STAGE_LABEL),
-            {name: value.name for name, value in found.items() if value is not None},
+            self._names(outputs),
             self.spec.outputs is None or isinstance(self.spec.outputs, str),
+            self._names(levels),
         )
 
-    def _row(self, stage: str, index: int, row: Row, parts: frozenset[str] | None) -> None:
+    def _names(self, taps: Mapping[str, Tap]) -> dict[str, str]:
+        found = {name: self._value(tap) for name, tap in taps.items()}
+        return {name: value.name for name, value in found.items() if value is not None}
+
+    def row(self, stage: str, index: int, row: Row, parts: frozenset[str] | None) -> None:
+        """Lower one row, or what these parts of it need."""
         assert isinstance(row, Block), row
         name = f"{stage}.{index}"
         values = [self._value(tap) for tap in self.wires[stage, index]]
         inputs = [value for value in values if value is not None]
         if len(inputs) < len(values):
             return  # what it needs has failed and is reported already
+        level = row.__dict__.get("level")
+        if level and not isinstance(inputs[0].shape, ops.Image):
+            message = f"level `{level}` is no image but {ops.show(inputs[0].shape)}"
+            help = "a detector's `outputs` are feature maps"
+            self.problems.append(Diagnostic("shape", message, _level_span(self.spec, level), help=help))
+            return
         try:
             ordered = inputs if row.from_ is None and row.ports == ("x",) else _ordered(row, inputs)
             shapes = tuple([value.shape for value in ordered])
-            subgraph = _subgraph(row, shapes, self.settings, parts)
+            whole = _subgraph(row, shapes, self.settings)
+            subgraph = whole if parts in (None, _RESULT) else _needed(whole, parts or _RESULT)
+            self.pruned |= subgraph is not whole
+            self.operations += len(subgraph.nodes)
+            if self.operations > MAX_OPERATIONS:
+                raise fail("too-large", f"the spec stands for more than {MAX_OPERATIONS:,} operations", self._span(row))
             names = tuple([value.name for value in ordered])
-            init = self.spec.init.overlaid(getattr(row, "init", None))
-            self.regions[stage, index] = Region(name, row.label(), subgraph, names, init, row.is_head)
+            self.regions[stage, index] = self._region(stage, index, row, subgraph, names)
         except ShapeError as error:
             message = f"row `{name}` ({row.block}): {error}"
             note = f"its input is {', '.join(ops.show(node.shape) for node in inputs)}"
@@ -224,6 +294,24 @@ class _Lowering:
                 for path in wiring.uses(self.spec, Tap(stage, index, part)):
                     message = f"row `{name}` has no part `{part}`"
                     self.problems.append(Diagnostic("unknown-reference", message, self.spec.span(*path), hint))
+
+    def _region(self, stage: str, index: int, row: Block, subgraph: Subgraph, inputs: tuple[str, ...]) -> Region:
+        columns = row.__dict__  # faster than `getattr`, which pydantic answers slowly for what is not there
+        shares = columns.get("shares")
+        if shares is not None and ((stage, shares) not in self.regions or self.regions[stage, shares].shares):
+            raise ShapeError(f"it cannot share the weights of `{stage}.{shares}`: that is no row above with its own")
+        return Region(
+            stage,
+            index,
+            row.label(),
+            subgraph,
+            inputs,
+            row.at,
+            self.widths.get((stage, index), ""),
+            row.is_head,
+            columns.get("level", ""),
+            "" if shares is None else f"{stage}.{shares}",
+        )
 
     def _value(self, tap: Tap) -> Value | None:
         if tap == INPUT:
@@ -238,6 +326,8 @@ class _Lowering:
 
     def _span(self, row: Row) -> Span | None:
         """Where the row is written; where an override changed it, there."""
+        if row.at[0] not in self.spec.stages:
+            return self.spec.span("detector")  # a row that the `heads` pass wrote
         path = ("stages", *row.at)
         spans = (self.spec.span(*path, name.rstrip("_")) for name in type(row).model_fields)
         changed = [span for span in spans if span and span.source.kind == "override"]

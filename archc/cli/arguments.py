@@ -52,7 +52,41 @@ def request(fewest: int = 1, most: int | None = 1) -> Callable[[_Command], _Comm
             raise click.UsageError(f"`{surplus}` is one spec too many; {known}.", context)
         return found
 
-    return click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+    argument = click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+    return lambda command: argument(allow_blocks(command))
+
+
+_ALLOWED = "archc.allowed"
+"""The key under which click's context keeps the packages that `--allow-blocks` names."""
+
+
+def allowed() -> tuple[str, ...]:
+    """The packages that the command line allows specs to import blocks from."""
+    context = click.get_current_context(silent=True)
+    found: tuple[str, ...] = context.meta.get(_ALLOWED, ()) if context else ()
+    return found
+
+
+def _keep_allowed(context: click.Context, _: click.Parameter, packages: tuple[str, ...]) -> None:
+    if packages:
+        from archc.language.registry import check_package
+
+        try:
+            for package in packages:
+                check_package(package)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    context.meta[_ALLOWED] = packages
+
+
+allow_blocks = click.option(
+    "--allow-blocks",
+    metavar="PACKAGE",
+    multiple=True,
+    expose_value=False,
+    callback=_keep_allowed,
+    help="Let specs name blocks of this package as `package.module:Class`. That runs the module's code. Repeatable.",
+)
 
 
 class OutputPath(click.Path):

@@ -39,7 +39,9 @@ FILES = (SPEC_FILE, REPORT_FILE)
     type=arguments.output_path(file=False),
     help=f"Write {', '.join(FILES)} and {' or '.join(MODEL_FILES.values())} into this directory.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the initial weights.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the initial weights."
+)
 @arguments.force
 @arguments.counter
 def build(request: Request, *, backend: str, output: Path | None, seed: int, force: bool, counter: str | None) -> int:

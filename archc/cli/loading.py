@@ -9,6 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archc.cli.arguments import allowed
 from archc.cli.output import show_diagnostics
 
 if TYPE_CHECKING:
@@ -38,7 +39,7 @@ def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
     import archc
 
     with _no_python_warnings():
-        spec = archc.load(source, overrides)
+        spec = archc.load(source, overrides, allow=allowed())
     show_warnings(spec, built=built)
     return spec
 
@@ -103,7 +104,7 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     from archc.document.overrides import parse, sweep
     from archc.language.load import Document
 
-    document = Document.open(source, REGISTRY)
+    document = Document.open(source, REGISTRY.allowing(allowed()))
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:

@@ -47,6 +47,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 )
 @arguments.force
 @arguments.as_json
+@arguments.allow_blocks
 def weights(
     pair: Pair,
     *,

@@ -1,4 +1,4 @@
-"""How weights start, as distributions: the arithmetic that every backend's initialisation shares."""
+"""How weights start: the distributions that every backend draws from."""
 
 from __future__ import annotations
 
@@ -9,14 +9,22 @@ from archc.language.settings import Initializer
 
 
 class Distribution(NamedTuple):
-    """What a weight is drawn from.
+    """What a weight's first values are drawn from.
 
-    `normal`: around 0, `scale` its standard deviation. `trunc_normal`: the same, cut off at ±`CUT`. `uniform`: between
-    ±`scale`.
+    `constant`: every value is `scale`. `normal`: around 0, with the standard deviation `scale`. `trunc_normal`: the
+    same, cut off at ±`CUT`. `uniform`: between -`scale` and `scale`.
     """
 
-    kind: Literal["normal", "trunc_normal", "uniform"]
+    kind: Literal["constant", "normal", "trunc_normal", "uniform"]
     scale: float
+
+
+def constant(value: float) -> Distribution:
+    """Every element is this value."""
+    return Distribution("constant", value)
+
+
+ZEROS, ONES = constant(0.0), constant(1.0)
 
 
 CUT = 2.0

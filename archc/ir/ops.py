@@ -3,7 +3,7 @@
 Shapes are per image, without the batch: `Image`, `Tokens` or `Vector`. Every operation has one output.
 Nothing here knows what a block is, or which library will run it.
 
-A rule that an input breaks raises `ShapeError` with a short fact; whoever lowers a row adds where.
+An input that breaks a rule raises `ShapeError` with a short fact; whoever lowers a row adds the place.
 """
 
 from __future__ import annotations
@@ -11,34 +11,58 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import ClassVar, Literal, NamedTuple
+
+from archc.ir.initial import ONES, ZEROS, Distribution, constant, of_bias, of_weight
+from archc.language.settings import Init
 
 Pair = tuple[int, int]
 
 MAX_SIZE = 10**16
 
 
-class Image(NamedTuple):
-    """A feature map."""
+def _same(shape: tuple[int, ...], other: object) -> bool:
+    return type(shape) is type(other) and tuple.__eq__(shape, other)
+
+
+class Image(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
+    """A feature map. Like every shape, it equals only shapes of its own kind: never tokens of the same numbers."""
 
     channels: int
     height: int
     width: int
 
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
 
-class Tokens(NamedTuple):
+    def __ne__(self, other: object) -> bool:
+        return not _same(self, other)
+
+
+class Tokens(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """Sequences: attention runs along `length`, independently for each of the `positions` (pixels of a patch)."""
 
     positions: int
     length: int
     channels: int
 
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
 
-class Vector(NamedTuple):
+    def __ne__(self, other: object) -> bool:
+        return not _same(self, other)
+
+
+class Vector(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """One number per channel."""
 
     channels: int
+
+    def __eq__(self, other: object) -> bool:
+        return _same(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not _same(self, other)
 
 
 Shape = Image | Tokens | Vector
@@ -49,11 +73,20 @@ class ShapeError(ValueError):
 
 
 class Weight(NamedTuple):
-    """A tensor that an operation owns, in its canonical layout: output channels first."""
+    """A tensor that an operation owns, in its canonical layout: output channels first.
+
+    `initial` is the distribution that its first values are drawn from.
+    """
 
     name: str
     shape: tuple[int, ...]
     trainable: bool = True
+    initial: Distribution = ZEROS
+
+    @property
+    def size(self) -> int:
+        """How many numbers it holds."""
+        return math.prod(self.shape)
 
 
 class Window(NamedTuple):
@@ -64,15 +97,29 @@ class Window(NamedTuple):
     dilation: int
 
 
+DEFAULT_INIT = Init()
+
+KINDS: dict[str, type[Op]] = {}
+"""Every operation by its `kind`: archc's own, and those that users define."""
+
+
 @dataclass(frozen=True)
 class Op:
-    """Base of all operations. `kind` is its name in reports and in the printed graph."""
+    """Base of all operations. `kind` is its name in reports, in the printed graph and in its JSON form."""
 
     kind: ClassVar[str]
     fused: ClassVar[bool] = False
     """Elementwise on its first input, so a runtime computes it in place or as part of the producer."""
     sees_all: ClassVar[bool] = False
     """Every output position depends on every input position."""
+
+    def __init_subclass__(cls) -> None:
+        if "kind" not in vars(cls):
+            return
+        known = KINDS.setdefault(cls.kind, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"operation `{cls.kind}` exists already, as {known.__module__}.{known.__qualname__}")
+        KINDS[cls.kind] = cls  # a notebook's cell may run again
 
     def infer(self, *inputs: Shape) -> Shape:
         """The output's shape.
@@ -82,8 +129,8 @@ class Op:
         """
         return inputs[0]
 
-    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
-        """The tensors the operation owns, for these input shapes."""
+    def weights(self, *inputs: Shape, init: Init = DEFAULT_INIT) -> tuple[Weight, ...]:
+        """The tensors the operation owns, for these input shapes; `init` says how they start."""
         return ()
 
     def macs(self, output: Shape, *inputs: Shape) -> int:
@@ -97,7 +144,7 @@ class Op:
 
 
 class Cost(NamedTuple):
-    """What one operation costs."""
+    """What one operation costs for one image."""
 
     params: int
     buffers: int
@@ -109,22 +156,12 @@ class Cost(NamedTuple):
         return cls(*map(sum, zip(cls(0, 0, 0), *costs, strict=True)))
 
 
-@lru_cache(maxsize=65_536)
 def infer(op: Op, inputs: tuple[Shape, ...]) -> Shape:
-    """The output's shape, remembered; see `Op.infer`. Ratios and concatenations could grow for ever; here they end."""
+    """The output's shape, see `Op.infer`. Ratios and concatenations could grow for ever; here they end."""
     shape = op.infer(*inputs)
     if max(shape) > MAX_SIZE:
         raise ShapeError("the result is larger than any network's")
     return shape
-
-
-@lru_cache(maxsize=65_536)
-def cost(op: Op, output: Shape, inputs: tuple[Shape, ...]) -> Cost:
-    """The cost of an operation; remembered, because sweeps ask for the same ones again and again."""
-    weights = op.weights(*inputs)
-    params = sum(math.prod(weight.shape) for weight in weights if weight.trainable)
-    buffers = sum(math.prod(weight.shape) for weight in weights if not weight.trainable)
-    return Cost(params, buffers, op.macs(output, *inputs))
 
 
 def _image(shape: Shape, what: str) -> Image:
@@ -188,6 +225,13 @@ def pads_same(size: int, kernel: int, stride: int, dilation: int = 1) -> Pair:
     return total // 2, total - total // 2
 
 
+def _weight_and_bias(shape: tuple[int, ...], initial: Distribution, bias: bool, init: Init) -> tuple[Weight, ...]:
+    weight = Weight("weight", shape, True, initial)
+    if not bias:
+        return (weight,)
+    return weight, Weight("bias", shape[:1], True, ZEROS if init.bias == "zeros" else of_bias(shape))
+
+
 @dataclass(frozen=True)
 class Conv(Op):
     """2-D convolution. `padding` is a rule, not a number: `same` depends on the size (TensorFlow's)."""
@@ -203,6 +247,8 @@ class Conv(Op):
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, *size = _image(inputs[0], "a convolution")
+        if self.out < 1 or self.groups < 1:
+            raise ShapeError(f"a convolution needs channels, not {self.out} of them in {self.groups} groups")
         if channels % self.groups or self.out % self.groups:
             raise ShapeError(f"{self.groups} groups do not divide {channels} input and {self.out} output channels")
         height, width = (
@@ -210,9 +256,9 @@ class Conv(Op):
         )
         return Image(self.out, height, width)
 
-    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
-        weight = Weight("weight", (self.out, inputs[0].channels // self.groups, *self.kernel))
-        return (weight, Weight("bias", (self.out,))) if self.bias else (weight,)
+    def weights(self, *inputs: Shape, init: Init = DEFAULT_INIT) -> tuple[Weight, ...]:
+        shape = (self.out, inputs[0].channels // self.groups, *self.kernel)
+        return _weight_and_bias(shape, of_weight(init.conv, shape, self.groups), self.bias, init)
 
     def macs(self, output: Shape, *inputs: Shape) -> int:
         return math.prod(output) * (inputs[0].channels // self.groups) * math.prod(self.kernel)
@@ -236,9 +282,9 @@ class Linear(Op):
             raise ShapeError(f"a linear layer needs a vector or tokens, not an image {show(shape)}")
         return shape._replace(channels=self.out)
 
-    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
-        weight = Weight("weight", (self.out, inputs[0].channels))
-        return (weight, Weight("bias", (self.out,))) if self.bias else (weight,)
+    def weights(self, *inputs: Shape, init: Init = DEFAULT_INIT) -> tuple[Weight, ...]:
+        shape = (self.out, inputs[0].channels)
+        return _weight_and_bias(shape, of_weight(init.linear, shape), self.bias, init)
 
     def macs(self, output: Shape, *inputs: Shape) -> int:
         return math.prod(output) * inputs[0].channels
@@ -264,13 +310,13 @@ class BatchNorm(Op):
     def infer(self, *inputs: Shape) -> Shape:
         return _image(inputs[0], "batch normalisation")
 
-    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+    def weights(self, *inputs: Shape, init: Init = DEFAULT_INIT) -> tuple[Weight, ...]:
         shape = (inputs[0].channels,)
         return (
-            Weight("weight", shape, trainable=not self.frozen),
-            Weight("bias", shape, trainable=not self.frozen),
-            Weight("running_mean", shape, trainable=False),
-            Weight("running_var", shape, trainable=False),
+            Weight("weight", shape, not self.frozen, constant(self.scale_init)),
+            Weight("bias", shape, not self.frozen, ZEROS),
+            Weight("running_mean", shape, False, ZEROS),
+            Weight("running_var", shape, False, ONES),
         )
 
 
@@ -287,9 +333,9 @@ class LayerNorm(Op):
             raise ShapeError(f"layer normalisation needs a vector or tokens, not an image {show(inputs[0])}")
         return inputs[0]
 
-    def weights(self, *inputs: Shape) -> tuple[Weight, ...]:
+    def weights(self, *inputs: Shape, init: Init = DEFAULT_INIT) -> tuple[Weight, ...]:
         shape = (inputs[0].channels,)
-        return (Weight("weight", shape), Weight("bias", shape))
+        return (Weight("weight", shape, True, ONES), Weight("bias", shape, True, ZEROS))
 
 
 @dataclass(frozen=True)
@@ -323,7 +369,7 @@ class Gate(Op):
 
     def infer(self, *inputs: Shape) -> Shape:
         image, factors = _image(inputs[0], "a gate"), inputs[1]
-        if factors != (image.channels, 1, 1):
+        if factors != Image(image.channels, 1, 1):
             raise ShapeError(f"cannot gate {show(image)} by {show(factors)}")
         return image
 

@@ -1,4 +1,4 @@
-"""The verifier: what must hold of every graph, checked while lowering."""
+"""The verifier: what must hold of every graph. Lowering checks every graph with it, and so does every transform."""
 
 from __future__ import annotations
 
@@ -9,19 +9,34 @@ from archc.ir.ops import Input, Shape, ShapeError, infer
 
 
 class InvalidGraphError(AssertionError):
-    """A graph that lowering must never produce; the fault of a block, not of a spec."""
+    """A graph that does not hold together: the fault of a block or a transform, not of a spec."""
 
 
 def verify_subgraph(subgraph: Subgraph) -> Subgraph:
     """Check the inside of a region and return it.
 
-    Names are unique, values are defined before use, shapes are what the rules say, scopes are known and entered
-    once, no name is both an operation and a scope, and the result exists.
+    What `verify_structure` checks, and that shapes and weights are what the rules say.
 
     Raises:
         InvalidGraphError: naming the node.
     """
-    seen: dict[str, Node] = {placeholder.name: placeholder for placeholder in subgraph.placeholders}
+    verify_structure(subgraph)
+    seen: dict[str, Node] = {node.name: node for node in (*subgraph.placeholders, *subgraph.nodes)}
+    for node in subgraph.nodes:
+        _verify_value(node, seen)
+    return subgraph
+
+
+def verify_structure(subgraph: Subgraph) -> Subgraph:
+    """Check all that a `Builder` does not see to by itself and return the subgraph: it computes shapes and weights.
+
+    Names are unique, values are defined before use, scopes are known and entered once, no name is both an operation
+    and a scope, and the result exists.
+
+    Raises:
+        InvalidGraphError: naming the node.
+    """
+    seen = {placeholder.name for placeholder in subgraph.placeholders}
     closed: set[str] = set()
     entered: tuple[str, ...] = ()
     for node in subgraph.nodes:
@@ -29,7 +44,9 @@ def verify_subgraph(subgraph: Subgraph) -> Subgraph:
             raise InvalidGraphError(f"two nodes are called `{node.name}`")
         if isinstance(node.op, Input):
             raise InvalidGraphError(f"`{node.name}`: a region cannot hold an input")
-        _verify_value(node, seen)
+        for name in node.inputs:
+            if name not in seen:
+                raise InvalidGraphError(f"`{node.name}` uses `{name}` before it is defined")
         scopes = _enclosing(node.name)
         for path in scopes:
             if path not in subgraph.scopes:
@@ -38,7 +55,7 @@ def verify_subgraph(subgraph: Subgraph) -> Subgraph:
                 raise InvalidGraphError(f"`{node.name}` re-enters `{path}`, which other operations have interrupted")
         closed.update(set(entered) - set(scopes))
         entered = scopes
-        seen[node.name] = node
+        seen.add(node.name)
     inside = {path for node in subgraph.nodes for path in _enclosing(node.name)}
     if len(subgraph.nodes) > 1:
         inside.add("")
@@ -52,57 +69,89 @@ def verify_subgraph(subgraph: Subgraph) -> Subgraph:
 def verify(graph: Graph) -> Graph:
     """Check how a graph's regions are joined and return it; their insides are `verify_subgraph`'s.
 
-    Region names are unique and lie in labelled groups that are entered once, each region's inputs exist before it and
-    have the shapes it was lowered for, and the outputs exist.
+    Region names are unique and lie in labelled stages that are entered once, each region's inputs exist before it and
+    have the shapes it was lowered for, shared weights are those of an earlier region of the stage, and the outputs
+    and levels exist.
 
     Raises:
         InvalidGraphError: naming the region.
     """
     regions: dict[str, Region] = {}
+    values = _Values(graph.input)
     closed: set[str] = set()
-    group = ""
+    stage = ""
     for region in graph.regions:
+        own = region.name
         for placeholder, name in zip(region.subgraph.placeholders, region.inputs, strict=True):
-            shape = _shape(name, graph, regions)
+            shape = values.shape(name)
             if shape is None:
-                raise InvalidGraphError(f"`{region.name}` uses `{name}` before it is defined")
+                raise InvalidGraphError(f"`{own}` uses `{name}` before it is defined")
             if shape != placeholder.shape:
-                raise InvalidGraphError(f"`{region.name}` was lowered for {placeholder.shape}, but `{name}` is {shape}")
-        parent = region.name.rpartition(".")[0]
-        if parent not in graph.groups or parent in closed:
-            raise InvalidGraphError(f"`{region.name}` lies in `{parent}`, which has no label or is closed already")
-        if parent != group:
-            closed.add(group)
-            group = parent
-        if region.name in regions or region.name == graph.input.name:
-            raise InvalidGraphError(f"two regions are called `{region.name}`")
-        regions[region.name] = region
-    for key, name in graph.outputs.items():
-        if _shape(name, graph, regions) is None:
-            raise InvalidGraphError(f"output `{key}` is `{name}`, which does not exist")
+                raise InvalidGraphError(f"`{own}` was lowered for {placeholder.shape}, but `{name}` is {shape}")
+        if region.stage != stage:
+            if region.stage not in graph.stages or region.stage in closed:
+                raise InvalidGraphError(f"`{own}` lies in `{region.stage}`, which has no label or is closed already")
+            closed.add(stage)
+            stage = region.stage
+        if own in regions or own == graph.input.name:
+            raise InvalidGraphError(f"two regions are called `{own}`")
+        if region.shares:
+            _verify_shared(region, regions)
+        regions[own] = region
+        values.add(region)
+    for what, names in (("output", graph.outputs), ("level", graph.levels)):
+        for key, name in names.items():
+            if values.shape(name) is None:
+                raise InvalidGraphError(f"{what} `{key}` is `{name}`, which does not exist")
+    for call in graph.calls:
+        verify(call.graph)
     return graph
 
 
-def _shape(name: str, graph: Graph, regions: Mapping[str, Region]) -> Shape | None:
-    """The shape of a value under its full name: a group, a region in it, then the name inside."""
-    if name == graph.input.name:
-        return graph.input.shape
-    group, _, rest = name.partition(".")
-    index, _, local = rest.partition(".")
-    region = regions.get(f"{group}.{index}")
-    return region.subgraph.shapes.get(local) if region else None
+class _Values:
+    """The shapes of the values that are defined so far."""
+
+    def __init__(self, input: Node) -> None:
+        self._shapes: dict[str, Shape] = {input.name: input.shape}
+        self._unnamed: list[Region] = []
+
+    def add(self, region: Region) -> None:
+        result = region.subgraph.result
+        self._shapes[region.full(result.name)] = result.shape
+        self._unnamed.append(region)
+
+    def shape(self, name: str) -> Shape | None:
+        """The shape of a value; None where it is not defined. Most are a row's result, so others wait."""
+        if name not in self._shapes:
+            for region in self._unnamed:
+                self._shapes.update({region.full(local): shape for local, shape in region.subgraph.shapes.items()})
+            self._unnamed.clear()
+        return self._shapes.get(name)
 
 
-def _verify_value(node: Node, seen: dict[str, Node]) -> None:
-    for name in node.inputs:
-        if name not in seen:
-            raise InvalidGraphError(f"`{node.name}` uses `{name}` before it is defined")
+def _verify_shared(region: Region, before: Mapping[str, Region]) -> None:
+    owner = before.get(region.shares)
+    if owner is None or owner.stage != region.stage or owner.shares:
+        raise InvalidGraphError(f"`{region.name}` shares the weights of `{region.shares}`, which owns none here")
+    if _owned(region) != _owned(owner):
+        raise InvalidGraphError(f"`{region.name}` cannot share the weights of `{region.shares}`: they differ")
+
+
+def _owned(region: Region) -> list[tuple[str, str, tuple[int, ...]]]:
+    return [(node.name, weight.name, weight.shape) for node in region.subgraph.nodes for weight in node.weights]
+
+
+def _verify_value(node: Node, seen: Mapping[str, Node]) -> None:
+    inputs = tuple([seen[name].shape for name in node.inputs])
     try:
-        shape = infer(node.op, tuple([seen[name].shape for name in node.inputs]))
+        shape = infer(node.op, inputs)
     except ShapeError as error:
         raise InvalidGraphError(f"`{node.name}`: {error}") from error
     if shape != node.shape:
         raise InvalidGraphError(f"`{node.name}` says {node.shape}, its rule says {shape}")
+    owned = [(weight.name, weight.shape, weight.trainable) for weight in node.weights]
+    if owned != [(weight.name, weight.shape, weight.trainable) for weight in node.op.weights(*inputs)]:
+        raise InvalidGraphError(f"`{node.name}` owns other weights than its rule says")
 
 
 def _enclosing(name: str) -> tuple[str, ...]:

@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
 from archc.language.settings import Init, Initializer, Norm, NormKind, Settings, parse_norm
-from archc.language.values import Activation, Expected, Kernel, Many, Positive, reject
+from archc.language.values import Activation, Expected, Kernel, Many, Positive, References, reject
 
 _T = TypeVar("_T")
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]
@@ -200,6 +200,8 @@ class FasterRcnn(Settings):
     """
 
     kind: Literal["faster_rcnn"]
+    levels: References | None = None
+    """The feature maps; default: the outputs. A spec that states them writes the heads on them as rows of its own."""
     resize: PictureResize = PictureResize()
     anchors: Anchors = Anchors()
     rpn: Rpn = Rpn()
@@ -274,6 +276,8 @@ class Ssd(Settings):
     """
 
     kind: Literal["ssd"]
+    levels: References | None = None
+    """The feature maps; default: the outputs. A spec that states them writes the heads on them as rows of its own."""
     boxes: DefaultBoxes = DefaultBoxes()
     head: SsdHead = SsdHead()
     score_thresh: Threshold = 0.01

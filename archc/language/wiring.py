@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from archc.document.diagnostics import SpecError, did_you_mean, fail
@@ -116,9 +116,38 @@ def outputs(spec: Spec) -> dict[str, Tap]:
     return dict(zip(names, taps, strict=True))
 
 
+def levels(spec: Spec) -> dict[str, Tap]:
+    """A detector's levels by name; empty for a spec without a detector, or whose heads are no rows yet."""
+    wanted = spec.detector.levels if spec.detector is not None else None
+    if wanted is None:
+        return {}
+    taps = [tap(spec, reference, (*levels_path(spec), *below)) for below, reference in names_in(wanted)]
+    return dict(zip(spec.level_names, taps, strict=True))
+
+
+def levels_path(spec: Spec) -> Path:
+    """Where the levels are written: under `detector.levels`, or as the outputs that the `heads` pass moved."""
+    stated = spec.span("detector", "levels") != spec.span("detector")
+    return ("detector", "levels") if stated else ("outputs",)
+
+
+def strides(spec: Spec, wires: Mapping[Position, tuple[Tap, ...]]) -> dict[Position, int]:
+    """The total stride of every row's output; of several inputs, the one of the largest stride counts.
+
+    Rows that resize to the size of another are taken to keep their stride.
+    """
+    total: dict[Position, int] = {(INPUT.stage, INPUT.row): 1}
+    for stage, index, row in spec.rows():
+        before = max(total[tap.stage, tap.row] for tap in wires[stage, index])
+        total[stage, index] = before * (row.__dict__.get("stride") or 1)
+    return total
+
+
 def uses(spec: Spec, wanted: Tap) -> Iterator[Path]:
     """Where every reference to this place is written."""
     written: list[tuple[Path, object]] = [(("outputs",), spec.outputs)]
+    if spec.detector is not None:
+        written = [(levels_path(spec), spec.detector.levels)]
     for _, _, row in spec.rows():
         written += [
             (("stages", *row.at, name.rstrip("_")), getattr(row, name)) for name in ("from_", *row.reference_fields())

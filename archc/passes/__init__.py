@@ -6,16 +6,18 @@ that thing done: after `scale_width`, say, every count is scaled and `width_mult
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from archc.language.schema import Spec
 from archc.passes.atrous import atrous
 from archc.passes.drop_path import drop_path
+from archc.passes.heads import heads
 from archc.passes.reduce_tail import reduce_tail
 from archc.passes.repeat import repeat
 from archc.passes.scale_width import scale_width
 
 PASSES: dict[str, Callable[[Spec], Spec]] = {
+    "heads": heads,
     "repeat": repeat,
     "reduce_tail": reduce_tail,
     "atrous": atrous,
@@ -33,11 +35,21 @@ def run(spec: Spec, after: str | None = None) -> Spec:
     """
     if after is not None and after not in PASSES:
         raise KeyError(after)
+    done = dict(steps(spec, after))
+    return done[next(reversed(done))]
+
+
+def steps(spec: Spec, until: str | None = None) -> Iterator[tuple[str, Spec]]:
+    """The spec after every pass up to the named one, or after all, with the pass's name.
+
+    Raises:
+        SpecError: as `run`.
+    """
     for name, rewrite in PASSES.items():
         spec = rewrite(spec)
-        if name == after:
-            break
-    return spec
+        yield name, spec
+        if name == until:
+            return
 
 
-__all__ = ["PASSES", "run"]
+__all__ = ["PASSES", "run", "steps"]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 from archc.document.diagnostics import fail
 from archc.language import wiring
+from archc.language.detector import Detector
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.values import FrozenDict, References, map_references
@@ -58,8 +60,16 @@ def repeat(spec: Spec) -> Spec:
         stages=FrozenDict({stage: tuple(map(rewired, rows)) for stage, rows in stages.items()}),
         outputs=spec.outputs and map_references(spec.outputs, lambda r: moved(r, ("outputs",))),
         tail=tuple(moved(reference, ("tail", i)) for i, reference in enumerate(spec.tail)),
+        detector=_moved_levels(spec, moved),
         depth_mult=1.0,
     )
+
+
+def _moved_levels(spec: Spec, moved: Callable[[str, tuple[str | int, ...]], str]) -> Detector | None:
+    detector = spec.detector
+    if detector is None or detector.levels is None:
+        return detector
+    return detector.replace(levels=map_references(detector.levels, lambda r: moved(r, wiring.levels_path(spec))))
 
 
 def _count(row: Row, depth_mult: float) -> int:

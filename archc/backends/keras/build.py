@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from archc.backends.keras.initialise import Initial, settle
-from archc.backends.keras.layers import Site, layers
+from archc.backends.keras.layers import Layer, Site, layers
 from archc.backends.keras.modules import Network
 from archc.backends.keras.names import layer_names
 from archc.backends.keras.runtime import keras
 from archc.ir import ops
 from archc.ir.graph import GRAPH, Graph
-from archc.language.settings import Init
 
 
 def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None) -> Any:
@@ -41,17 +41,28 @@ def build(graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | No
         dtype=None if policy is None else policy.compute_dtype,
     )
     values = {graph.input.name: source}
-    for start, node in ((region.init, node) for region in graph.regions for node in region.nodes()):
-        inputs = [values[name] for name in node.inputs]
-        initial = Initial(start or Init(), generator)
-        site = Site(
-            names[node.name], [shapes[name] for name in node.inputs], operations[node.inputs[0]], initial, policy
-        )
-        value = inputs if len(inputs) > 1 else inputs[0]
-        for layer in layers(node.op, site):
-            value = layer(value)
-            settle(layer)
-        values[node.name] = value
+    made: dict[str, Sequence[Layer]] = {}
+    for region in graph.regions:
+        for node in region.nodes():
+            local = node.name.removeprefix(region.name).removeprefix(".")
+            owner = region.owner(local) if node.weights else node.name
+            if owner not in made:
+                made[owner] = layers(
+                    node.op,
+                    Site(
+                        names[node.name],
+                        [shapes[name] for name in node.inputs],
+                        operations[node.inputs[0]],
+                        Initial(node, generator),
+                        policy,
+                    ),
+                )
+            inputs = [values[name] for name in node.inputs]
+            value = inputs if len(inputs) > 1 else inputs[0]
+            for layer in made[owner]:
+                value = layer(value)
+                settle(layer)
+            values[node.name] = value
     outputs = {name: values[node] for name, node in graph.outputs.items()}
     model = Network(source, next(iter(outputs.values())) if graph.single else outputs, name=_model_name(graph.name))
     if policy is not None:

@@ -8,10 +8,8 @@ from typing import Any
 import numpy as np
 
 from archc.backends.keras.runtime import keras
-from archc.ir import ops
-from archc.ir.initial import CUT, Distribution, of_bias, of_weight
-from archc.ir.ops import Shape
-from archc.language.settings import Init
+from archc.ir.graph import Node
+from archc.ir.initial import CUT, ZEROS, Distribution
 
 
 class Draw(keras.initializers.Initializer):
@@ -53,21 +51,19 @@ def _drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.ran
 
 
 class Initial:
-    """The initializers of a graph's layers, by its policy."""
+    """The initializers of a layer's weights, as its node states their distributions."""
 
-    def __init__(self, policy: Init, generator: np.random.Generator) -> None:
-        self.policy, self.generator = policy, generator
+    def __init__(self, node: Node, generator: np.random.Generator) -> None:
+        self._distributions = {weight.name: weight.initial for weight in node.weights}
+        self._generator = generator
 
-    def weight(self, op: ops.Conv | ops.Linear, inputs: Sequence[Shape]) -> Draw:
-        """Of a convolution's or a linear layer's weight."""
-        groups, how = (op.groups, self.policy.conv) if isinstance(op, ops.Conv) else (1, self.policy.linear)
-        return Draw(of_weight(how, op.weights(*inputs)[0].shape, groups), self.generator)
-
-    def bias(self, op: ops.Conv | ops.Linear, inputs: Sequence[Shape]) -> Draw | str:
-        """Of its bias."""
-        if self.policy.bias == "zeros":
-            return "zeros"
-        return Draw(of_bias(op.weights(*inputs)[0].shape), self.generator)
+    def __call__(self, name: str) -> Any:
+        """The initializer of the weight of this name; of zeros where the layer has none."""
+        distribution = self._distributions.get(name, ZEROS)
+        if distribution.kind != "constant":
+            return Draw(distribution, self._generator)
+        known = {0.0: "zeros", 1.0: "ones"}
+        return known.get(distribution.scale) or keras.initializers.Constant(distribution.scale)
 
 
 def settle(layer: Any) -> None:

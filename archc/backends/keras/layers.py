@@ -76,10 +76,10 @@ def _conv(op: ops.Conv, site: Site) -> Sequence[Layer]:
         stride = 1
     arguments = {
         "kernel_size": op.kernel, "strides": stride, "padding": padding, "dilation_rate": op.dilation,
-        "use_bias": op.bias, "bias_initializer": site.initial.bias(op, site.inputs) if op.bias else "zeros", **LAST,
+        "use_bias": op.bias, "bias_initializer": site.initial("bias"), **LAST,
         **site.own(),
     }  # fmt: skip
-    weight = site.initial.weight(op, site.inputs)
+    weight = site.initial("weight")
     if is_depthwise(op, site.inputs):
         multiplier = op.out // op.groups
         conv = stock.DepthwiseConv2D(depth_multiplier=multiplier, depthwise_initializer=weight, **arguments)
@@ -126,8 +126,12 @@ def _never_negative(op: ops.Op) -> bool:
 
 
 def _batch_norm(op: ops.BatchNorm, site: Site) -> Sequence[Layer]:
-    gamma = {0.0: "zeros", 1.0: "ones"}.get(op.scale_init) or keras.initializers.Constant(op.scale_init)
-    arguments = {"momentum": 1 - op.momentum, "epsilon": op.eps, "gamma_initializer": gamma, **site.own()}
+    arguments = {
+        "momentum": 1 - op.momentum,
+        "epsilon": op.eps,
+        "gamma_initializer": site.initial("weight"),
+        **site.own(),
+    }
     if op.frozen:
         return [stock.BatchNormalization(trainable=False, **arguments)]  # Keras's way to say just this
     return [BatchNormalization(**arguments)]
@@ -138,8 +142,8 @@ def _linear(op: ops.Linear, site: Site) -> Sequence[Layer]:
         stock.Dense(
             op.out,
             use_bias=op.bias,
-            kernel_initializer=site.initial.weight(op, site.inputs),
-            bias_initializer=site.initial.bias(op, site.inputs) if op.bias else "zeros",
+            kernel_initializer=site.initial("weight"),
+            bias_initializer=site.initial("bias"),
             **site.own(),
         )
     ]

@@ -84,9 +84,9 @@ def held(model: Any, graph: Graph) -> Iterator[Held]:
     """Every weight of the graph in order."""
     found = {layer.name: layer for layer in model.layers}
     names = layer_names(graph)
-    for node, inputs, weights in graph.weighted():
+    for node, inputs in graph.weighted():
         there = layouts(node.op, inputs)
-        for weight in weights:
+        for weight in node.weights:
             layout = there[weight.name]
             variable = getattr(found.get(names[node.name]), layout.attribute, None)
             yield Held(f"{node.name}.{weight.name}", weight, layout, variable)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import nn
@@ -45,7 +45,26 @@ def build(
 
 def assemble(graph: Graph, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
     """The module of a graph before its weights are set."""
-    return _Assembler(graph, {"device": device, "dtype": dtype}).root()
+    factory: Factory = {"device": device, "dtype": dtype}
+    if graph.detector is None:
+        return compiled(graph, factory)
+    from archc.backends.torch.detector import detector
+
+    return detector(graph, factory)
+
+
+def compiled(graph: Graph, factory: Factory, row: str = "") -> nn.Module:
+    """The module of a graph without a detector; with `row`, that of this row, which the graph consists of."""
+    assembler = _Assembler(graph, factory)
+    scope = scope_tree(graph, class_name(graph.name))
+    returns = None if graph.single else graph.outputs
+    if not row:
+        return assembler.root(scope, returns)
+    item: Scope | Node = scope
+    for name in row.split("."):
+        assert isinstance(item, Scope)
+        item = item.items[name]
+    return assembler.root(item, returns) if isinstance(item, Scope) and returns else assembler.part(item)
 
 
 def class_name(name: str) -> str:
@@ -62,10 +81,11 @@ class _Assembler:
         self.shapes = graph.shapes()
         self.spare = overwritable(graph)
 
-    def root(self) -> nn.Module:
-        scope = scope_tree(self.graph, class_name(self.graph.name))
-        returns = None if self.graph.single else self.graph.outputs
+    def root(self, scope: Scope, returns: Mapping[str, str] | None) -> nn.Module:
         return self._fill((scope.label, False, forward_source(scope, self.spare, returns)), scope)
+
+    def part(self, item: Scope | Node) -> nn.Module:
+        return self._module(item) if isinstance(item, Scope) else self._layer(item)
 
     def _module(self, scope: Scope) -> nn.Module:
         chain = is_sequential(scope)
@@ -74,8 +94,8 @@ class _Assembler:
 
     def _fill(self, recipe: tuple[str, bool, str], scope: Scope) -> nn.Module:
         module = module_class(recipe)()
-        for name, item in module_names(scope.items):
-            module.add_module(name, self._module(item) if isinstance(item, Scope) else self._layer(item))
+        for name, item in module_names(scope):
+            module.add_module(name, self.part(item))
         return module
 
     def _layer(self, node: Node) -> nn.Module:

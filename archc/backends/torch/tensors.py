@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from archc.backends.torch.emit import module_path
+from archc.backends.torch.parts import paths
 from archc.ir.graph import Graph
 from archc.ir.ops import Weight
 
@@ -17,9 +17,9 @@ Array = Any
 
 def held(graph: Graph) -> Iterator[tuple[str, Weight, str]]:
     """Every weight of the graph in order, with its name in the state dict."""
-    for node, _, weights in graph.weighted():
-        for weight in weights:
-            yield f"{node.name}.{weight.name}", weight, f"{module_path(node.name)}.{weight.name}"
+    names = paths(graph)
+    for key, weight in graph.tensors():
+        yield key, weight, names[key]
 
 
 def fitting(module: nn.Module, graph: Graph) -> set[str]:
