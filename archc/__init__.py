@@ -37,12 +37,12 @@ _HOMES = {
         "report",
         "save_weights",
         "sweep",
+        "Spec",
     ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
-    "archc.language.schema": ("Spec",),
     "archc.prediction.errors": ("PredictionError",),
     "archc.weights.error": ("WeightsError",),
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
     from archc.weights.copy import CopyReport
@@ -29,27 +29,38 @@ if TYPE_CHECKING:
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
-BACKENDS = {"torch": "archc.backends.torch", "keras": "archc.backends.keras"}
 
-
-def load(source: SpecSource, overrides: Sequence[str] = ()) -> Spec:
+def load(source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()) -> Spec:
     """Load and check a spec: a file's path, a bundled name such as `mnv3_small`, or a mapping.
 
-    `overrides` are in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+    A spec runs no code. Only a row whose `block` is the path of a class, `package.module:Class`, needs one module to be
+    imported, and that only happens if the package is allowed.
+
+    Args:
+        source: a path, a bundled name, or a mapping.
+        overrides: in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+        allow: packages whose blocks the spec may name by path, submodules included. The environment variable
+            `ARCHC_ALLOW_BLOCKS` names more of them, separated by commas.
 
     Raises:
         SpecError: with every problem found, each at its place in the file or the override.
+        ValueError: `allow` holds what cannot be a package's name.
     """
-    return _load.load(source, overrides, blocks=REGISTRY)
+    return _load.load(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
-def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[Override], Spec]]:
+def sweep(
+    source: SpecSource, overrides: Sequence[str], *, allow: str | Sequence[str] = ()
+) -> Iterator[tuple[list[Override], Spec]]:
     """Load every spec that swept overrides stand for (`width_mult=0.5,0.75,1.0`), reading the file once.
+
+    `allow` is `load`'s.
 
     Raises:
         SpecError: as `load`, when the first spec that has a problem is reached.
+        ValueError: as `load`.
     """
-    return _load.sweep(source, overrides, blocks=REGISTRY)
+    return _load.sweep(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
 def lower(spec: Spec | SpecSource) -> Graph:
@@ -96,12 +107,21 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: Literal["torch"] = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> nn.Module: ...
 
 
 @overload
 def build(
-    network: Graph | Spec | SpecSource, *, device: Any = None, dtype: Any = None, seed: int | None = None, backend: str
+    network: Graph | Spec | SpecSource,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+    backend: str,
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any: ...
 
 
@@ -112,44 +132,48 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: str = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any:
     """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
     `backend="keras"` a functional `keras.Model`, channels last.
 
-    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
-    `archc.backends.torch.detector` says what it takes and returns.
+    With torch, a spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
+    `archc.backends.torch.detector` says what it takes and returns. With Keras, it gives the plain network, which
+    returns the raw predictions of the heads on every level; so does `archc.backends.protocol.raw(graph)` with torch.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
         device: where a torch module's parameters live; on `"meta"` nothing is allocated or initialised. Keras places
             a model itself (`keras.device`), so there it is an error.
-        dtype: of the parameters, default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, default
-            Keras's own.
+        dtype: of the parameters, by default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, by
+            default Keras's own.
         seed: the weights depend on it alone; without one they depend on torch's global generator, for Keras on the one
             that `keras.utils.set_random_seed` sets. The backends draw different numbers from the same distributions.
         backend: the library to build with, `torch` or `keras`. Keras computes with what `KERAS_BACKEND` or `keras.json`
             say; where that is not installed, and Keras not yet imported, with PyTorch or JAX.
+        transforms: rewrites of the network and its weights, in this order, such as `["inference"]`. With the same
+            seed, the result computes what the network without them computes in evaluation mode.
+        state: the weights before the transforms, by canonical name (`Graph.tensors`); nothing is drawn then.
 
     Raises:
-        SpecError: as `load` and `lower`.
-        ValueError: no such backend, or a device or type that it does not take.
+        SpecError: as `load` and `lower`; `unsupported-op`: the backend cannot run the network; an unknown transform.
+        ValueError: no such backend, a device or type that it does not take, or a state that does not fit.
         ImportError: the backend's library is not installed.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    graph = as_graph(network)
-    module = importlib.import_module(BACKENDS[backend])
-    return module.build(graph, device=device, dtype=dtype, seed=seed)
+    from archc.backends import builder
 
+    library, graph = builder(backend), as_graph(network)
+    if not transforms:
+        return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
+    from archc.transforms import apply
 
-def check_backend(graph: Graph, backend: str) -> None:
-    """Check that a backend can build a network.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if graph.calls and backend != "torch":
-        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
+    if state is None:
+        graph = library.covers(graph)
+        if str(device) != "meta":
+            state = library.read(library.build(graph, seed=seed))
+    graph, state = apply(graph, state, transforms)
+    return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:

@@ -108,7 +108,7 @@ def _pair(stage: str, old: Sequence[tuple[int, Row]], new: Sequence[tuple[int, R
         before, after = (row_values(side[1], full=True) if side else {} for side in (left, right))
         old_name, new_name = (f"{stage}.{side[0]}" if side else None for side in (left, right))
         block = after.get("block") or before["block"]
-        # A key that only one side knows is told where it was written: its default would only be noise.
+        # Show a key that only one side knows where it was written; its default would only be noise.
         written = {key for side in (left, right) if side for key in row_values(side[1])}
         changes = [
             change

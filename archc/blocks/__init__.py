@@ -1,7 +1,8 @@
 """Blocks: from a row to primitive operations. The only code that knows what a block is.
 
 To add one to archc: a file with a `Block` subclass, a line in `BUILTIN`, a test. Users add theirs without touching
-archc: `REGISTRY.register`, an entry point in the group `archc.blocks`, or `block: package.module:Class` in a row.
+archc: `REGISTRY.register`, an entry point in the group `archc.blocks`, or `block: package.module:Class` in a row of a
+spec that is loaded with `allow=["package"]`.
 
 This module exports what a block's author needs: `Block` and `Net`, the types of columns (`Channels`, `Kernel`, …), the
 groups of operations that most blocks are made of (`conv_norm_act`, `squeeze_excite`, `activate`), and the primitive
@@ -14,6 +15,7 @@ from archc.blocks.base import Block, Net, activate, channels, image
 from archc.blocks.bottleneck import Bottleneck, InvertedResidual
 from archc.blocks.conv import Conv, Groups, OwnNorm, conv_norm_act
 from archc.blocks.detection import Fpn, RpnLevelHead, SsdExtra, SsdLevelHead
+from archc.blocks.hints import HINTS
 from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
@@ -61,6 +63,7 @@ BUILTIN: dict[str, type[Block]] = {
 
 for _name, _block in BUILTIN.items():
     REGISTRY.register(_name, _block)
+REGISTRY.hints.update(HINTS)
 
 __all__ = [
     "BUILTIN",

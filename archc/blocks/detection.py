@@ -13,6 +13,7 @@ from archc.blocks.base import Block, Net, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
+from archc.ir.ops import ShapeError
 from archc.language.settings import Init, Norm
 from archc.language.values import Activation, Channels, Kernel, Padding, Positive, Stride
 
@@ -89,6 +90,8 @@ class SsdExtra(Block):
             y = net.add("pool", ops.GlobalPool(), x)
             return conv_norm_act(net, y, out, name="project", act=act, norm=norm, bias=self.bias)
         if self.reduce:
+            if out < 2:
+                raise ShapeError(f"`reduce` halves `out`, which is {out}; make it larger, or say `reduce: false`")
             x = conv_norm_act(net, x, out // 2, name="reduce", act=act, norm=norm)
         x = conv_norm_act(
             net,

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
 from archc.blocks.heads import NAME, ON, proposal_heads
+from archc.blocks.lint import lint
 from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.ir import ops
 from archc.ir.graph import Call, Graph, Node, Region, Subgraph
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify, verify_subgraph
+from archc.ir.verify import verify, verify_structure
 from archc.language import wiring
 from archc.language.detector import FasterRcnn
 from archc.language.row import Row
@@ -38,7 +39,8 @@ def lower(spec: Spec) -> Graph:
     widths = {(stage, index): str(row.__dict__.get("out") or "") for stage, index, row in stages["repeat"].rows()}
     graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), widths)
     graph = replace(graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec)
-    return verify(graph if final.detector is None else _detector(final, graph))
+    graph = verify(graph if final.detector is None else _detector(final, graph))
+    return replace(graph, warnings=(*graph.warnings, *lint(spec, final, graph)))
 
 
 def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Graph:
@@ -166,9 +168,15 @@ def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) ->
     lowered anew every time: its code, or what it calls, may change within a process, as in a notebook.
     """
     lower = type(row).lower
-    if type(row).__module__.startswith("archc.") and lower.__module__.startswith("archc."):
+    if _is_own(type(row), lower):
         return _remembered(row, lower, shapes, settings)
     return _lowered(row, shapes, settings)
+
+
+@cache
+def _is_own(block: type[Block], lower: Callable[..., Node]) -> bool:
+    """Whether a block and its lowering are archc's."""
+    return block.__module__.startswith("archc.") and lower.__module__.startswith("archc.")
 
 
 def _needed(subgraph: Subgraph, parts: frozenset[str]) -> Subgraph:
@@ -193,7 +201,7 @@ def _remembered(row: Block, lower: object, shapes: tuple[ops.Shape, ...], settin
 def _lowered(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
     net = Net(settings.spec, row.__dict__.get("init"))
     placeholders = [net.placeholder(shape) for shape in shapes]
-    return verify_subgraph(net.finish(row.lower(net, *placeholders)))
+    return verify_structure(net.finish(row.lower(net, *placeholders)))
 
 
 def _part(subgraph: Subgraph, part: str) -> Node:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import secrets
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from archc.cli.arguments import refuse_existing
+from archc.files import write_bytes
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -102,18 +102,6 @@ def save(image: Image, place: Path) -> None:
         raise click.ClickException(f"{place}: {kind} cannot hold {size} pixels: {error}") from None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        _write(encoded.getvalue(), place)
+        write_bytes(place, encoded.getvalue())
     except OSError as error:
         raise click.ClickException(f"{place}: {error.strerror}") from None
-
-
-def _write(content: bytes, place: Path) -> None:
-    # The temporary name is short, whatever the place's own: a file system limits the length of names.
-    beside = place.with_name(f".archc-{secrets.token_hex(8)}")
-    try:
-        with beside.open("xb") as file:
-            file.write(content)
-        os.replace(beside, place)
-    except BaseException:
-        beside.unlink(missing_ok=True)
-        raise

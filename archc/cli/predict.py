@@ -93,6 +93,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
     "--device", default="cpu", show_default=True, help="Where to compute, by torch's name: cuda, cuda:1, mps."
 )
 @arguments.as_json
+@arguments.allow_blocks
 def predict(words: Words, **options: Any) -> int:
     """Predict what is in images, prepared as the spec's `input` says.
 

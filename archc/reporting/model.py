@@ -56,7 +56,7 @@ class HeadPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Summary:
     """A stage, or a row of one: what it contains adds up to this.
 
     `blocks` has one label per row; `output` and `field` are those of the last operation.
@@ -128,14 +128,14 @@ class Report:
         return fields(self.graph)
 
     @cached_property
-    def stages(self) -> tuple[Part, ...]:
+    def stages(self) -> tuple[Summary, ...]:
         """The stages, in order, without a detector's heads on its levels: those are in `heads`."""
-        return self._parts(lambda region: region.stage)
+        return self._summaries(lambda region: region.stage)
 
     @cached_property
-    def rows(self) -> tuple[Part, ...]:
+    def rows(self) -> tuple[Summary, ...]:
         """The rows of all stages, in order, without a detector's heads on its levels."""
-        return self._parts(lambda region: region.name)
+        return self._summaries(lambda region: region.name)
 
     @cached_property
     def heads(self) -> tuple[HeadPart, ...]:
@@ -163,9 +163,11 @@ class Report:
         return self.graph.levels or self.graph.outputs
 
     @cached_property
-    def outputs(self) -> tuple[Part, ...]:
+    def outputs(self) -> tuple[Summary, ...]:
         """What the network returns, or a detector's levels: channels, size and stride of each; costs are 0 here."""
-        return tuple(Part(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self._returned.items())
+        return tuple(
+            Summary(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self._returned.items()
+        )
 
     @property
     def receptive_field(self) -> tuple[int | None, int | None]:
@@ -177,15 +179,15 @@ class Report:
     def _shapes(self) -> Mapping[str, Shape]:
         return self.graph.shapes()
 
-    def _parts(self, key: Callable[[Region], str]) -> tuple[Part, ...]:
-        parts: dict[str, Part] = {}
+    def _summaries(self, key: Callable[[Region], str]) -> tuple[Summary, ...]:
+        parts: dict[str, Summary] = {}
         for region in self.graph.regions:
             if region.level:
                 continue
             name, nodes, cost = key(region), region.subgraph.nodes, region.total
             before = parts.get(name)
             last = region.full(nodes[-1].name) if nodes else region.inputs[0]
-            parts[name] = Part(
+            parts[name] = Summary(
                 name,
                 (*(before.blocks if before else ()), region.label),
                 cost.params + (before.params if before else 0),

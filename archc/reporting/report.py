@@ -10,7 +10,7 @@ from rich.console import Console
 from archc.ir.ops import show
 from archc.reporting import numbers
 from archc.reporting.console import line
-from archc.reporting.model import Part, Report
+from archc.reporting.model import Report, Summary
 from archc.reporting.tables import Column, Table, facts, number
 
 
@@ -102,6 +102,6 @@ def _per_run(report: Report) -> Iterator[tuple[str, str]]:
         yield on, f"{count}; {numbers.count(report.macs - total)} for the rest"
 
 
-def _output(part: Part) -> str:
+def _output(part: Summary) -> str:
     size = show(part.output)
     return f"{part.name}: {size}" + (f", stride {part.field.stride}" if len(part.output) == 3 else "")
