@@ -133,11 +133,12 @@ def build(
     from archc.backends import builder
 
     library, graph = builder(backend), as_graph(network)
-    if not transforms:
+    if not transforms and not graph.transforms:
         return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
     from archc.transforms import apply
 
-    if state is None and str(device) != "meta":
+    if state is None and str(device) != "meta":  # what is drawn are the original's weights
+        graph, transforms = graph.before or graph, (*graph.transforms, *transforms)
         state = library.read(library.build(graph, seed=seed))
     graph, state = apply(graph, state, transforms)
     return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
 from torch import nn
 
-from archc.backends.torch.build import assemble
-from archc.backends.torch.parts import paths
+from archc.backends.torch import BACKEND
 from archc.ir import Builder, Graph, Node, Region, Subgraph, ops, verify, verify_subgraph
 from archc.ir.state import Array, State
 from archc.transforms import apply
@@ -44,12 +42,7 @@ def weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
 
 def module(graph: Graph, state: State) -> nn.Module:
     """The network with these weights, in their type and in evaluation mode."""
-    built = assemble(graph).to(_dtype(state))
-    names = paths(graph)
-    loaded = built.load_state_dict({names[key]: torch.from_numpy(state[key]) for key in names}, strict=False)
-    assert not loaded.unexpected_keys
-    assert all(name.endswith(".num_batches_tracked") for name in loaded.missing_keys)
-    return built.eval()
+    return BACKEND.build(graph, dtype=_dtype(state), state=state).eval()
 
 
 def _dtype(state: State) -> torch.dtype:
@@ -79,11 +72,6 @@ def difference(ours: Mapping[str, torch.Tensor], theirs: Mapping[str, torch.Tens
         assert value.abs().max() > 1e-3
         worst = max(worst, float((ours[name] - value).abs().max() / value.abs().max()))
     return worst
-
-
-def raw(graph: Graph) -> Graph:
-    """A detector's graph as a plain network that returns its raw predictions; other graphs as they are."""
-    return replace(graph, detector=None, calls=())
 
 
 def row(add: Callable[..., Node], *inputs: ops.Shape) -> Subgraph:
