@@ -14,23 +14,36 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, load, load_weights, lower, report, save_weights, sweep
+    from archc.api import build, copy_weights, diff, load, load_weights, lower, predict, report, save_weights, sweep
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
     from archc.language.schema import Spec
+    from archc.prediction.errors import PredictionError
     from archc.reporting.model import Report
     from archc.weights.error import WeightsError
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "archc.api": ("build", "copy_weights", "load", "load_weights", "lower", "report", "save_weights", "sweep"),
+    "archc.api": (
+        "build",
+        "copy_weights",
+        "diff",
+        "load",
+        "load_weights",
+        "lower",
+        "predict",
+        "report",
+        "save_weights",
+        "sweep",
+        "Spec",
+    ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
-    "archc.language.schema": ("Spec",),
+    "archc.prediction.errors": ("PredictionError",),
     "archc.weights.error": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -41,6 +54,7 @@ __all__ = [
     "Diagnostic",
     "Graph",
     "Net",
+    "PredictionError",
     "Report",
     "Spec",
     "SpecError",
@@ -48,9 +62,11 @@ __all__ = [
     "WeightsError",
     "build",
     "copy_weights",
+    "diff",
     "load",
     "load_weights",
     "lower",
+    "predict",
     "report",
     "save_weights",
     "sweep",

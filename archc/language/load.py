@@ -24,6 +24,7 @@ from archc.document.tree import (
     Seq,
     Tree,
     Unread,
+    find,
     from_mapping,
     from_plain,
     locate,
@@ -36,8 +37,8 @@ from archc.language.registry import BlockRegistry
 from archc.language.row import Row
 from archc.language.schema import STAGE_NAME, Spec
 from archc.language.settings import Settings
-from archc.language.table import normalise
-from archc.language.values import show
+from archc.language.table import normalise, settled
+from archc.language.values import FrozenDict, show
 
 Origin = str | PathLike[str] | Mapping[str, Any]
 
@@ -77,7 +78,7 @@ class Document:
         if isinstance(source, Mapping):
             return cls(from_mapping(source), "spec", blocks)
         path = library.find(fspath(source))
-        return cls(compose(path, library.shown(path, fspath(source))), path.stem, blocks)
+        return cls(compose(path, library.shown(path, fspath(source)), settled), path.stem, blocks)
 
     def spec(self, changes: Sequence[Override] = ()) -> Spec:
         """The spec with these overrides.
@@ -127,6 +128,10 @@ class _Checked:
     def span(self, path: TreePath) -> Span | None:
         span = locate(self.resolved or self.tree, path, key=False)
         return span if span.source.kind != "python" else None
+
+    def text(self, path: TreePath) -> str:
+        node = find(self.tree, path)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
 
     def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
         parsed = []
@@ -187,7 +192,7 @@ class _Checked:
     def _stages(self, stages: Tree, found: list[Diagnostic]) -> object:
         if not isinstance(stages, Map):
             return plain(stages)
-        result: dict[str, object] = {}
+        result: dict[str, tuple[Row, ...]] = {}
         for name, rows in stages.items.items():
             if not STAGE_NAME.fullmatch(name) or name == "input":
                 help = "`input` is the network's own" if name == "input" else "use letters, digits and `_`"
@@ -200,7 +205,7 @@ class _Checked:
                 continue
             checked = [self._row(name, index, row, found) for index, row in enumerate(rows.items)]
             result[name] = tuple(checked)
-        return result
+        return FrozenDict(result)
 
     def _row(self, stage: str, index: int, node: Tree, found: list[Diagnostic]) -> Row:
         key = (stage, index, id(node))

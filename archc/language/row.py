@@ -35,7 +35,8 @@ class Row(Settings):
     @property
     def at(self) -> tuple[str, int]:
         """The stage and index at which the row is written; passes keep it, so errors can point there."""
-        return self._at
+        private = self.__pydantic_private__  # `self._at` asks pydantic, which is slow, and every row is asked
+        return private["_at"] if private else ("", 0)
 
     def placed(self, stage: str, index: int) -> Row:
         """The row itself, marked as written there. Only the loader calls it, on rows nobody else has seen."""

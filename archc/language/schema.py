@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal, Protocol
+from typing import Annotated, Any, Literal, LiteralString, Protocol, cast
 
 from pydantic import (
     BeforeValidator,
@@ -12,13 +12,16 @@ from pydantic import (
     PlainValidator,
     PrivateAttr,
     SerializeAsAny,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from archc.document.diagnostics import Diagnostic, Span
 from archc.document.tree import Path
 from archc.language.detector import Detector, check_detector
+from archc.language.registry import REGISTRY
 from archc.language.row import Row
 from archc.language.settings import (
     Anything,
@@ -60,22 +63,76 @@ class Origin(Protocol):
     def span(self, path: Path) -> Span | None:
         """Where the value at a path was written."""
 
+    def text(self, path: Path) -> str:
+        """The text that was written for a value, before interpolation; empty where it was no text."""
+
     def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
         """Another spec from the same text, with these dotted keys changed."""
 
 
 def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:
-    # The loader has turned every row into its block's own model by now; this only holds the result still.
     example = "stages: {stem: [{block: conv, out: 16}]}"
     if not isinstance(value, Mapping):
         expect("a mapping of stage names to lists of rows", example)
     if not value:
         reject("`stages` holds no stage", example)
-    return FrozenDict(value)
+    if isinstance(value, FrozenDict) and all(isinstance(row, Row) for rows in value.values() for row in rows):
+        return value  # what the loader has checked, row by row, or another spec's stages
+    return _Stages().read(value)
+
+
+class _Stages:
+    """Stages that Python code hands to `Spec` itself: rows are blocks, or mappings that are read as blocks here."""
+
+    def __init__(self) -> None:
+        self.problems: list[InitErrorDetails] = []
+
+    def read(self, value: Mapping[Any, Any]) -> FrozenDict[str, tuple[Row, ...]]:
+        """Check names and rows.
+
+        Raises:
+            ValidationError: with every problem found, each at its stage, row and key.
+        """
+        stages: dict[str, tuple[Row, ...]] = {}
+        for name, rows in value.items():
+            if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "input":
+                self._wrong(f"{name!r} cannot name a stage", (str(name),), name)
+            if not isinstance(rows, list | tuple) or not rows:
+                self._wrong("a stage is a list of rows, and not empty", (str(name),), rows)
+                continue
+            read = [self._row(str(name), index, row) for index, row in enumerate(rows)]
+            stages[str(name)] = tuple(row for row in read if row is not None)
+        if self.problems:
+            raise ValidationError.from_exception_data("Spec", self.problems)
+        return FrozenDict(stages)
+
+    def _row(self, stage: str, index: int, row: object) -> Row | None:
+        at = (stage, index)
+        if isinstance(row, Row):
+            return row
+        if not isinstance(row, Mapping) or "block" not in row:
+            self._wrong("a row is a block, or a mapping with a key `block`", at, row)
+            return None
+        try:
+            return REGISTRY.get(row["block"]).model_validate(dict(row)).placed(*at)
+        except PydanticCustomError as error:
+            self.problems.append(InitErrorDetails(type=error, loc=(*at, "block"), input=row["block"]))
+        except ValidationError as error:
+            for line in error.errors(include_url=False):
+                self._wrong(line["msg"], (*at, *line["loc"]), line["input"], line["type"])
+        return None
+
+    def _wrong(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
+        kind = PydanticCustomError(cast(LiteralString, id), "{message}", {"message": message})
+        self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
 
 class Spec(Settings):
-    """A checked network description; frozen. Make another with `override`."""
+    """A checked network description; frozen. `archc.load` makes one from a file or a mapping, `override` from another.
+
+    `Spec(name=…, stages={"stem": [{"block": "conv", "out": 16}]})` checks its rows as well; what does not fit is a
+    `pydantic.ValidationError` there.
+    """
 
     name: Annotated[
         str,
@@ -199,3 +256,7 @@ class Spec(Settings):
     def span(self, *path: str | int) -> Span | None:
         """Where a value was written: a file's line, an override, or None for a spec made without a text."""
         return self._origin.span(path) if self._origin else None
+
+    def text(self, *path: str | int) -> str:
+        """What was written for a value, before interpolation, such as `${num_classes}`; empty where it was no text."""
+        return self._origin.text(path) if self._origin else ""

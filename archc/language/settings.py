@@ -5,6 +5,7 @@ Every model is frozen and refuses unknown keys.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import (
@@ -57,7 +58,25 @@ class Settings(BaseModel):
         return type(self) is type(other) and self.__dict__ == other.__dict__
 
     def __hash__(self) -> int:
-        return hash((type(self), tuple(self.__dict__.values())))
+        try:
+            return hash((type(self), tuple(self.__dict__.values())))
+        except TypeError:  # a column of a user's block may be a list
+            return hash((type(self), hashable(list(self.__dict__.values()))))
+
+
+def hashable(value: object) -> object:
+    """What equal values have in common and a hash can be taken of: lists as tuples, mappings and sets without order."""
+    if isinstance(value, list | tuple):
+        return tuple(map(hashable, value))
+    if isinstance(value, Mapping):
+        return frozenset((key, hashable(item)) for key, item in value.items())
+    if isinstance(value, Set):
+        return frozenset(value)
+    try:
+        hash(value)
+    except TypeError:
+        return type(value).__qualname__
+    return value
 
 
 class Rounding(Settings):

@@ -181,6 +181,14 @@ class FrozenDict(dict[_K, _V]):
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
+    # Their order counts, as that of stages does.
+    def __eq__(self, other: object) -> bool:
+        same = super().__eq__(other) is True
+        return same and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
     def __hash__(self) -> int:  # type: ignore[override]
         return hash(tuple(self.items()))
 

@@ -198,7 +198,7 @@ class Rewriter:
         names = {region.name for region in regions}
         graph = replace(
             self.graph,
-            regions=tuple([r if r.shares in names else r._replace(shares="") for r in regions]),
+            regions=tuple([r if r.shares in names else replace(r, shares="") for r in regions]),
             outputs={key: self.current(name) for key, name in self.graph.outputs.items()},
             levels={key: self.current(name) for key, name in self.graph.levels.items()},
         )
@@ -265,7 +265,7 @@ class Rewriter:
         results = {node.name: node for node in (*placeholders, *nodes)}
         scopes = {path: label for path, label in region.subgraph.scopes.items() if _holds_any(path, results)}
         subgraph = Subgraph(placeholders, tuple(nodes), scopes, results[local[result]])
-        return region._replace(subgraph=subgraph, inputs=tuple(kept))
+        return replace(region, subgraph=subgraph, inputs=tuple(kept))
 
     def _result(self, region: Region, inputs: tuple[str, ...]) -> str:
         """The value that a region computes, or passes on."""

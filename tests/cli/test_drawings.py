@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from archc.cli.drawings import FORMATS, places, save
-from tests.prediction.pictures import noise
+from tests.prediction.samples import noise
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +51,8 @@ def test_what_cannot_be_written_becomes_png() -> None:
 @pytest.mark.parametrize(
     ("output", "images", "message"),
     [
-        ("out.png", ["a.png", "b.png"], "names one file, but there are 2 pictures: name a directory"),
-        ("out.avif", ["a.png", "b.png"], "names one file, but there are 2 pictures"),
+        ("out.png", ["a.png", "b.png"], "names one file, but there are 2 images: name a directory"),
+        ("out.avif", ["a.png", "b.png"], "names one file, but there are 2 images"),
         ("out.txt", ["a.png"], "`-o out.txt`: `.txt` cannot be written; .bmp, .jpeg, "),
         ("out.avif", ["a.png"], "`.avif` cannot be written"),
         ("out", ["a/cat.png", "b/cat.png"], "`a/cat.png` and `b/cat.png` would both be drawn to `out/cat.png`"),
@@ -80,7 +80,7 @@ def test_pictures_are_never_drawn_over(here: Path) -> None:
         (".", ["a.png", "b.png"]),
         (f"{here}/../{here.name}/a.png", ["a.png"]),
     ]:
-        with pytest.raises(click.UsageError, match="is one of the pictures"):
+        with pytest.raises(click.UsageError, match="is one of the images"):
             placed(output, *images, force=True)
 
 

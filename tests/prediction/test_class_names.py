@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archc.prediction.class_names import names_for, read_names
-from archc.prediction.errors import TaskError
+from archc.prediction.errors import PredictionError
 from archc.prediction.task import Kind
 
 
@@ -54,7 +54,7 @@ def test_names_that_do_not_fit(tmp_path: Path, content: bytes | None, message: s
     path = tmp_path / "names.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         read_names(path, 2)
     assert caught.value.diagnostic.id == "class-names"
     assert message in caught.value.diagnostic.message

@@ -17,7 +17,7 @@ from archc.document.rules import RULES
 from archc.prediction import images
 from archc.prediction.errors import ImageError
 from archc.prediction.images import read
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 
 def problem(path: Path) -> str:
@@ -126,12 +126,12 @@ def test_floating_point_and_32_bits_are_ambiguous(tmp_path: Path) -> None:
 def test_what_is_no_picture(tmp_path: Path) -> None:
     for name, content, message in [
         ("empty.jpg", b"", "not-an-image: is empty"),
-        ("text.png", b"hello, world\n", "not-an-image: is no picture"),
-        ("start.png", b"\x89PNG\r\n\x1a\n", "not-an-image: is no picture"),
+        ("text.png", b"hello, world\n", "not-an-image: is no image"),
+        ("start.png", b"\x89PNG\r\n\x1a\n", "not-an-image: is no image"),
         (
             "postscript.eps",
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
-            "not-an-image: is no picture",
+            "not-an-image: is no image",
         ),
     ]:
         path = tmp_path / name
@@ -161,7 +161,7 @@ def test_truncated_files(tmp_path: Path, form: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert problem(path).startswith("damaged-image: is ")
     if form in ("jpg", "png"):
-        assert problem(path).endswith("is truncated: the file ends before the picture does")
+        assert problem(path).endswith("is truncated: the file ends before the image does")
 
 
 @pytest.mark.parametrize("form", ["jpg", "png", "gif", "tif", "webp", "bmp", "ppm", "jp2"])

@@ -104,7 +104,7 @@ def kinds(graph: Graph) -> list[str]:
 
 
 def same(before: Graph, names: Sequence[str], *, unchanged: bool = False, batch: int = 2) -> Graph:
-    """Apply transforms and check that the network computes the same, with the same structure where there are no weights.
+    """Apply transforms and check that the network computes the same, and that its structure needs no weights.
 
     Returns:
         The rewritten graph; it differs from the original unless it is to be `unchanged`.
@@ -122,6 +122,9 @@ def same(before: Graph, names: Sequence[str], *, unchanged: bool = False, batch:
     assert (after.nodes == before.nodes) is unchanged
     if unchanged:
         assert all(rewritten[key] is state[key] for key in state)
-    for x in (image(before, batch), *([image(before, batch, (13, 10))] if isinstance(before.input.shape, ops.Image) else [])):
+    for x in (
+        image(before, batch),
+        *([image(before, batch, (13, 10))] if isinstance(before.input.shape, ops.Image) else []),
+    ):
         assert difference(outputs(after, rewritten, x), outputs(before, state, x)) < EXACT
     return after

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from archc.ir import Builder, Graph, Node, Region, ops
 from archc.language.values import Channels, Positive, Stride
 from archc.transforms import apply
 from tests.backends.torch.peers import shake
-from tests.transforms.networks import CLOSE, IMAGE, graph_of, joined, kinds, norm, row, same
+from tests.transforms.networks import CLOSE, IMAGE, graph_of, joined, kinds, norm, row, same, weights
 
 MERGE = ["reparameterise"]
 
@@ -107,8 +108,8 @@ ALIKE = [
     pytest.param([conv(), conv((3, 3)), itself], ops.Conv(6, (3, 3)), id="the largest is not first"),
     pytest.param([conv((3, 3)), itself, norm, itself], ops.Conv(6, (3, 3), bias=True), id="the input three times"),
     pytest.param([conv_norm(), itself], ops.Conv(6, bias=True), id="1×1 and the input"),
-    pytest.param([conv((5, 5), groups=3), conv((3, 3), groups=3), conv(groups=3), itself], ops.Conv(6, (5, 5), groups=3),
-                 id="three sizes in groups"),
+    pytest.param([conv((5, 5), groups=3), conv((3, 3), groups=3), conv(groups=3), itself], 
+                 ops.Conv(6, (5, 5), groups=3), id="three sizes in groups"),
     pytest.param([conv((3, 3)), conv((1, 3)), conv((3, 1))], ops.Conv(6, (3, 3)), id="rows and columns"),
     pytest.param([conv((3, 3), 2), conv((1, 1), 2)], ops.Conv(6, (3, 3), 2), id="stride 2"),
     pytest.param([conv((3, 3), 3), conv((1, 1), 3)], ops.Conv(6, (3, 3), 3), id="stride 3"),
@@ -150,7 +151,7 @@ DIFFERENT = [
     pytest.param([conv((4, 4), padding="same"), conv()], id="an even window has no middle"),
     pytest.param([conv((4, 4), padding="same"), itself], id="nor has it one for the input"),
     pytest.param([lambda net, x: conv((3, 3))(net, norm(net, x)), conv()], id="a norm before the convolution"),
-    pytest.param([lambda net, x: net.add("pool", ops.Pool("avg", (3, 3), 1), x), itself], id="no convolution but a pool"),
+    pytest.param([lambda net, x: net.add("pool", ops.Pool("avg", (3, 3), 1), conv()(net, x)), itself], id="a pool"),
 ]  # fmt: skip
 
 
@@ -206,7 +207,7 @@ def test_sums_of_sums_are_one_sum() -> None:
 
 
 def rep_vit(net: Builder, x: Node) -> Node:
-    """RepViT's token mixer (Wang et al. 2024, arXiv:2307.09283, figure 3): branches, a norm, and around it the input."""
+    """RepViT's token mixer (Wang et al. 2024, arXiv:2307.09283, figure 3): branches and a norm, plus the input."""
     large = norm(net, net.add("large", ops.Conv(6, (3, 3), groups=6), x))
     total = net.add("add", ops.Add(), large, net.add("small", ops.Conv(6, groups=6, bias=True), x), x)
     return net.add("residual", ops.Add(), norm(net, total, "norm2"), x)
@@ -256,7 +257,10 @@ def test_rows_that_share_weights_are_merged_together() -> None:
     after = same(rows(shares=True), MERGE)
     assert kinds(after) == ["pool", "conv", "conv"]
     assert [key for key, _ in after.tensors()] == ["b.0.large.weight", "b.0.large.bias"]
-    same(rows(shares=True, dilation=2), MERGE, unchanged=True)
+    other = rows(shares=True, dilation=2)
+    assert apply(other, weights(other), MERGE)[0].nodes == other.nodes
+    returned = rows(shares=True)
+    same(replace(returned, outputs={**returned.outputs, "branch": "b.1.small"}), MERGE, unchanged=True)
     assert kinds(same(rows(shares=False, dilation=2), MERGE)) == ["pool", "conv", "conv", "batch_norm", "conv", "add"]
 
 

@@ -10,7 +10,7 @@ from archc.backends.keras import build as building
 from archc.backends.keras import tensors
 from archc.backends.keras.layers import supports
 from archc.backends.keras.runtime import keras
-from archc.backends.protocol import Builder
+from archc.backends.protocol import Builder, check
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -31,7 +31,12 @@ class Keras(Builder):
         self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
     ) -> Any:
         self.require(graph)
-        return building.build(self.covers(graph), device=device, dtype=dtype, seed=seed, state=state)
+        covered = self.covers(graph)
+        if state is not None:
+            check(state, graph)
+            keys = {key for key, _ in covered.tensors()}
+            state = {key: value for key, value in state.items() if key in keys}
+        return building.build(covered, device=device, dtype=dtype, seed=seed, state=state)
 
     def owns(self, model: Any) -> bool:
         return isinstance(model, keras.Model)

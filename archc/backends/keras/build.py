@@ -14,7 +14,6 @@ from archc.backends.keras.modules import Network
 from archc.backends.keras.names import layer_names
 from archc.backends.keras.runtime import keras
 from archc.backends.keras.tensors import write
-from archc.backends.protocol import check
 from archc.ir import ops
 from archc.ir.graph import GRAPH, Graph, Node
 from archc.ir.ops import Weight
@@ -31,13 +30,10 @@ def build(
     (`keras.utils.set_random_seed`).
 
     Raises:
-        ValueError: a device, which Keras chooses itself, a `dtype` that is none of Keras's policies, or a state that
-            does not fit the graph.
+        ValueError: a device, which Keras chooses itself, or a `dtype` that is none of Keras's policies.
     """
     if device is not None:
         raise ValueError("Keras places a model itself: leave `device` out, and build within `keras.device(...)`")
-    if state is not None:
-        check(state, graph)
     policy = keras.dtype_policies.get(_dtype_name(dtype)) if dtype is not None else None
     assembler = _Assembler(graph, policy, seed, draws=state is None)
     outputs = assembler.outputs()

@@ -113,7 +113,7 @@ def _until(graph: Graph, outputs: Mapping[str, str]) -> Graph:
         if not wanted:
             continue
         subgraph = region.subgraph.pruned(wanted)
-        kept.append(region._replace(subgraph=subgraph))
+        kept.append(replace(region, subgraph=subgraph))
         used = {name for node in subgraph.nodes for name in node.inputs}
         pairs = zip(subgraph.placeholders, region.inputs, strict=True)
         live.update(name for placeholder, name in pairs if placeholder.name in used)
@@ -136,7 +136,7 @@ def _rows(graph: Graph, name: str, regions: Iterable[Region], outputs: Mapping[s
     """A graph of some rows, which all read one value: its input."""
     kept = tuple(regions)
     (source,) = {value for region in kept for value in region.inputs}
-    renamed = tuple(region._replace(inputs=(graph.input.name,) * len(region.inputs)) for region in kept)
+    renamed = tuple(replace(region, inputs=(graph.input.name,) * len(region.inputs)) for region in kept)
     stages = {region.stage: graph.stages[region.stage] for region in kept}
     return replace(
         graph,
@@ -186,7 +186,9 @@ def _head(graph: Graph, output: str, level: str) -> Region:
         raise NotADetectorError(f"there is no output `{output}`")
     region = region_of(graph, graph.outputs[output])
     if set(region.inputs) != {graph.levels[level]}:
-        raise NotADetectorError(f"output `{output}` comes from `{region.name}`, which does not read level `{level}` alone")
+        raise NotADetectorError(
+            f"output `{output}` comes from `{region.name}`, which does not read level `{level}` alone"
+        )
     return region
 
 
