@@ -1,4 +1,4 @@
-"""Weights for graphs, and what networks with them compute, so that a rewritten network can be held against its original."""
+"""Weights for graphs, and what networks compute with them: how a rewritten network is compared with its original."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ CLOSE = 1e-5
 
 
 def weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
-    """Random weights for a graph, in float64. Norms have statistics, scales and shifts that are neither one nor zero."""
+    """Random weights for a graph, in float64. What norms hold is neither one nor zero."""
     random = np.random.default_rng(seed)
     state: dict[str, Array] = {}
     for key, weight in graph.tensors():
@@ -38,6 +38,13 @@ def weights(graph: Graph, seed: int = 0) -> dict[str, Array]:
             value = random.normal(0, 0.2, weight.shape)
         state[key] = value
     return state
+
+
+def initial(graph: Graph) -> dict[str, Array]:
+    """The weights that `archc.build` returns, but those of norms, frozen or not, as `weights` draws them."""
+    drawn, random = BACKEND.read(BACKEND.build(graph, seed=0)), weights(graph)
+    norms = tuple(f"{key.rpartition('.')[0]}." for key in random if key.endswith(".running_mean"))
+    return {key: (random if key.startswith(norms) else drawn)[key].astype("float32") for key in random}
 
 
 def module(graph: Graph, state: State) -> nn.Module:

@@ -108,7 +108,7 @@ ALIKE = [
     pytest.param([conv(), conv((3, 3)), itself], ops.Conv(6, (3, 3)), id="the largest is not first"),
     pytest.param([conv((3, 3)), itself, norm, itself], ops.Conv(6, (3, 3), bias=True), id="the input three times"),
     pytest.param([conv_norm(), itself], ops.Conv(6, bias=True), id="1×1 and the input"),
-    pytest.param([conv((5, 5), groups=3), conv((3, 3), groups=3), conv(groups=3), itself], 
+    pytest.param([conv((5, 5), groups=3), conv((3, 3), groups=3), conv(groups=3), itself],
                  ops.Conv(6, (5, 5), groups=3), id="three sizes in groups"),
     pytest.param([conv((3, 3)), conv((1, 3)), conv((3, 1))], ops.Conv(6, (3, 3)), id="rows and columns"),
     pytest.param([conv((3, 3), 2), conv((1, 1), 2)], ops.Conv(6, (3, 3), 2), id="stride 2"),
