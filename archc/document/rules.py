@@ -470,8 +470,8 @@ _TABLE = (
         "warning",
         "a row that nothing reads",
         "No other row and no output reads this row's output, so the network is built without it: a `from` may name the "
-        "wrong row. What is cut off on purpose gives no warning: rows after the last of the stated `outputs`, and rows of a "
-        "backbone after the last that a task's head reads.",
+        "wrong row. What is cut off on purpose gives no warning: rows after the last of the stated `outputs`, and rows "
+        "of a backbone after the last that a task's head reads.",
         "stages: {a: [{block: conv, out: 8}, {block: conv, out: 8, from: input}]}",
         0,
     ),

@@ -169,14 +169,13 @@ def refuses(graph: Graph, height: int, width: int) -> str:
     """Why a network cannot take an input of this size; empty where it can."""
     assert isinstance(graph.input.shape, Image)
     shapes: dict[str, Shape] = {graph.input.name: Image(graph.input.shape.channels, height, width)}
-    before = graph.shapes()
     for node in graph.nodes[1:]:
         inputs = tuple(shapes[name] for name in node.inputs)
         try:
             shapes[node.name] = infer(node.op, inputs)
         except ShapeError as error:
             return f"`{node.name}`: {error}"
-        if node.op.weights(*inputs) != node.op.weights(*(before[name] for name in node.inputs)):
+        if [weight.shape for weight in node.op.weights(*inputs)] != [weight.shape for weight in node.weights]:
             return f"the weights of `{node.name}` fit an input of {graph.input.shape.width}×{graph.input.shape.height}"
     return ""
 
