@@ -266,6 +266,15 @@ _TABLE = (
         "output_stride: 1    # with a strided `pool`",
     ),
     _error(
+        "unknown-transform",
+        "a transform that does not exist",
+        "Transforms are archc's own, those that were registered (`archc.transforms.register`), and those of installed "
+        "packages (entry points of the group `archc.transforms`). A file of weights may name one, too, if it holds the "
+        "weights of a rewritten network.",
+        "archc build mnv3_small --transform fold_norm",
+        2,
+    ),
+    _error(
         "shape",
         "a row that cannot take its input",
         "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
