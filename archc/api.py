@@ -164,12 +164,12 @@ def build(
     from archc.backends import builder
 
     library, graph = builder(backend), as_graph(network)
-    if not transforms:
+    if not transforms and not graph.transforms:
         return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
     from archc.transforms import apply
 
-    if state is None:
-        graph = library.covers(graph)
+    if state is None:  # what is drawn are the original's weights
+        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
         if str(device) != "meta":
             state = library.read(library.build(graph, seed=seed))
     graph, state = apply(graph, state, transforms)
@@ -207,21 +207,26 @@ def load_weights(
     Every tensor of the checkpoint and of the model is accounted for; otherwise the model is left untouched. Nothing in
     the file is run.
 
+    A network that was built with transforms takes weights from before them, which are rewritten in the same way, or a
+    file of a network with the same transforms.
+
     Args:
-        model: what `build` returned; `torch.compile` and `DataParallel` may be around it. Reading a checkpoint needs
-            torch, for a Keras model as well.
-        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
-            wrote, or tensors by name; or the `.keras` file of a model that archc built.
-        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
-            `auto` looks at the names.
-        partial: stages or rows to leave as they are, such as a new classifier's `head`.
+        model: what `build` returned; `torch.compile` and `DataParallel` may be around it.
+        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a `.keras` file of a model that
+            archc built, a directory that `archc build -o` wrote, or torch tensors or NumPy arrays by name. Only
+            what `torch.save` wrote needs torch, and only `.keras` files need Keras.
+        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`, or a
+            library whose map was added with `archc.weights.register_map`; `auto` looks at the names.
+        partial: stages or rows to leave as they are, such as a new classifier's `head`. In a network that transforms
+            have rewritten, nothing can be left.
 
     Raises:
         WeightsError: what cannot be read, or does not fit; its diagnostics say which rows differ, and which change
             of the spec would make it fit.
 
     Warns:
-        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise.
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise
+            (`weights-policy`), or some of them are nan or inf (`not-finite`).
     """
     from archc.weights.carrying.load import load_weights as load_into
 
@@ -231,7 +236,10 @@ def load_weights(
 def save_weights(
     model: Any, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write the weights of a network that `build` returned, with its resolved spec, into a `.safetensors` file.
+    """Write the weights of a network that `build` returned into a `.safetensors` file that states the network.
+
+    It states the resolved spec and the transforms. If the graph was rewritten in another way, so that these do not
+    give it, the file states the graph itself (`archc_graph`). bfloat16 is written as float32, which loses nothing.
 
     Args:
         model: what `build` returned, of any backend.
@@ -261,6 +269,7 @@ def predict(
     classes: str | PathLike[str] | Sequence[str] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
+    allow: str | Sequence[str] = (),
 ) -> list[Answer]:
     """Predict what is in images: their classes, the class of each pixel, or boxes around objects.
 
@@ -282,6 +291,7 @@ def predict(
             default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
+        allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
         PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
@@ -305,6 +315,7 @@ def predict(
         classes=classes,
         batch_size=batch_size,
         device=device,
+        allow=allow,
     )
 
 

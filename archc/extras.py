@@ -1,4 +1,4 @@
-"""Optional libraries: imported where they are needed, with a message that says what to install where they are missing."""
+"""Optional libraries: they are imported where they are needed, and a missing one ends in a message, not a traceback."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ _EXTRAS = {
     "torchvision": "detection",
     "PIL": "predict",
     "keras": "keras",
-    "h5py": "keras",
     "fvcore": "fvcore",
 }
 """The extra that installs each optional library, by the name it is imported under."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import signal
@@ -22,6 +21,9 @@ INTERRUPTED = 128 + signal.SIGINT
 CLOSED_PIPE = 141
 """The shell's exit code for a process that SIGPIPE ended."""
 
+STREAMS = ("standard output", "standard error")
+"""How errors name the streams."""
+
 _TERMINATION = ("SIGTERM", "SIGHUP")
 """Signals that end a command after it has cleaned up. Windows lacks the second."""
 
@@ -36,7 +38,9 @@ class Commands(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a user's mistakes into diagnostics and an exit code."""
         try:
-            return super().invoke(ctx)
+            result = super().invoke(ctx)
+            sys.stdout.flush()
+            return result
         except ValueError as error:
             diagnostics = getattr(error, "diagnostics", None)
             if diagnostics is None:  # only a SpecError has them; importing it here would import pydantic's half
@@ -48,28 +52,29 @@ class Commands(click.Group):
             if not message:
                 raise
             raise click.UsageError(message) from None
+        except BrokenPipeError:  # before click sees it, which exits with 1
+            _discard(sys.stdout)
+            ctx.exit(CLOSED_PIPE)
         except OSError as error:
-            if error.filename is None:  # a stream, which `main` deals with
+            if error.filename is None or error.filename in STREAMS:
                 raise
-            raise click.UsageError(f"{error.filename}: {error.strerror}") from None
+            raise _unusable(error) from None
 
     def main(self, args: Sequence[str] | None = None, *rest: Any, **options: Any) -> Any:
         """Run as a program; an interrupt, a termination signal and a closed pipe end quietly."""
-        _replace_closed_streams()
-        for stream in (sys.stdout, sys.stderr):
-            _replace_unencodable(stream)
+        _prepare_streams()
         with _cleaning_up():
             try:
                 code = self._run(args, *rest, **options)
                 sys.stdout.flush()
             except BrokenPipeError:
-                _discard_output()
+                _discard(sys.stdout)
                 code = CLOSED_PIPE
             except OSError as error:
-                if not _output_fails():
+                if error.filename not in STREAMS:
                     raise
-                _discard_output()
-                _show(click.UsageError(f"standard output: {error.strerror}"))
+                _discard(sys.stderr if error.filename == STREAMS[1] else sys.stdout)
+                _show(_unusable(error))
                 code = WRONG_COMMAND_LINE
         sys.exit(code)
 
@@ -84,14 +89,21 @@ class Commands(click.Group):
         return result if isinstance(result, int) else 0
 
 
+def _unusable(error: OSError) -> click.UsageError:
+    """What to say about a file or a standard stream that cannot be read or written."""
+    return click.UsageError(f"{error.filename}: {error.strerror}")
+
+
 def _show(error: click.ClickException) -> None:
     """Print an error as click does, but with the control characters of users' own words made visible."""
     from archc.reporting.diagnostics import visible
 
     text = io.StringIO()
     error.show(text)
-    with suppress(OSError):  # where standard error cannot be written, the exit code still says that something failed
+    try:
         click.echo(visible(text.getvalue(), line_breaks=True), err=True, nl=False)
+    except OSError:  # the exit code still says that something failed
+        _discard(sys.stderr)
 
 
 @contextmanager
@@ -115,43 +127,46 @@ def _terminate(number: int, _: object) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _output_fails() -> bool:
-    """Whether standard output cannot be written; what could not be written is still in its buffer."""
-    try:
-        sys.stdout.flush()
-    except OSError:
-        return True
-    return False
-
-
-def _discard_output() -> None:
-    # Python flushes stdout once more when it ends: give it somewhere to go.
+def _discard(stream: IO[str]) -> None:
+    # Python flushes both streams once more when it ends: what is left has to go somewhere.
     with suppress(OSError):  # a stream that is no file has no number
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
-class _Closed(io.StringIO):
-    """Stands in for a standard output that was closed from the start: writing to it is an error, later rather than now."""
+class _Standard(io.FileIO):
+    """A standard stream whose errors say which one it is."""
 
-    def flush(self) -> None:
-        if self.tell():
-            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+    def __init__(self, number: int, name: str) -> None:
+        super().__init__(number, "wb", closefd=False)
+        self._title = name
+
+    def write(self, data: Any, /) -> int | None:
+        """As every file's."""
+        try:
+            return super().write(data)
+        except OSError as error:
+            error.filename = self._title
+            raise
 
 
-def _replace_closed_streams() -> None:
-    """Replace the streams that are closed from the start (`>&-`), for which Python has None."""
-    if sys.stdout is None or sys.stderr is None:
-        # Otherwise the next file to be opened would get a standard stream's number, and what a C library prints.
-        while os.open(os.devnull, os.O_RDWR) <= 2:
+def _prepare_streams() -> None:
+    """Let errors name the standard streams, and let unencodable characters be replaced."""
+    if sys.stdout is None or sys.stderr is None:  # closed from the start (`>&-`)
+        # The next file to be opened would get the number of a standard stream. Writing to these fails, as it should.
+        while os.open(os.devnull, os.O_RDONLY) < 2:
             pass
-    if sys.stdout is None:
-        sys.stdout = _Closed()
-    if sys.stderr is None:
-        sys.stderr = io.StringIO()
+    sys.stdout = _prepared(sys.stdout, 1, STREAMS[0])
+    sys.stderr = _prepared(sys.stderr, 2, STREAMS[1])
 
 
-def _replace_unencodable(stream: IO[str]) -> None:
+def _prepared(stream: Any, number: int, name: str) -> Any:
+    settings: dict[str, Any] = {"encoding": "utf-8", "line_buffering": number == 2}
+    if stream is not None:
+        try:
+            number = stream.fileno()
+        except (OSError, AttributeError):  # not a file, as in a test or a notebook
+            return stream
+        stream.flush()
+        settings = {name: getattr(stream, name) for name in ("encoding", "line_buffering", "write_through")}
     # `×` in a Latin-1 or ASCII pipe is not worth a traceback.
-    reconfigure = getattr(stream, "reconfigure", None)
-    if reconfigure is not None:
-        reconfigure(errors="replace")
+    return io.TextIOWrapper(io.BufferedWriter(_Standard(number, name)), errors="replace", **settings)

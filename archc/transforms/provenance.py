@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from functools import lru_cache
 
 from archc import transforms
@@ -31,9 +32,13 @@ KNOWN = REGISTRY.closed()
 
 
 def statement(graph: Graph) -> dict[str, str]:
-    """The metadata that state a network."""
+    """The metadata that state a network.
+
+    A detector's heads on proposals may be missing in it: some backends build only the rest of the spec's network.
+    """
     names = {TRANSFORMS: ",".join(graph.transforms)} if graph.transforms else {}
-    if graph.yaml is not None and _again(graph) == graph:
+    again = _again(graph)
+    if graph.yaml is not None and again is not None and graph in (again, replace(again, calls=())):
         return {SPEC: graph.yaml, **names}
     return {GRAPH: json.dumps(graph.to_json(), separators=(",", ":")), **names}
 

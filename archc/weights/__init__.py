@@ -42,7 +42,9 @@ def register_map(source: str | PathLike[str] | Mapping[str, Any]) -> str:
 def read_state(
     path_or_state_dict: str | PathLike[str] | Mapping[str, Any], graph: Graph, source: str = "auto"
 ) -> tuple[State, LoadReport]:
-    """Read a checkpoint as the State of a graph. No network is built, and a safetensors file needs no torch.
+    """Read a checkpoint as the State of a graph, in float32. No network is built.
+
+    Only what `torch.save` wrote needs torch, and only `.keras` files need Keras.
 
     Args:
         path_or_state_dict: as for `archc.load_weights`.

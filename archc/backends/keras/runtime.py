@@ -55,9 +55,9 @@ def _installed(module: str) -> bool:
         return False
 
 
-def _unusable(why: str, name: str | None = None) -> KerasMissingError:
+def _unusable(why: str, help: str, name: str | None = None) -> KerasMissingError:
     chosen = os.environ.get("KERAS_BACKEND") or configured()
-    help = f"install it, or set KERAS_BACKEND to {' or '.join(KNOWN)}"
+    help = f"{help}set KERAS_BACKEND to {' or '.join(KNOWN)}"
     return KerasMissingError(f"Keras was told to compute with {chosen}, but {why}: {help}", name=name)
 
 
@@ -65,8 +65,8 @@ choose()
 try:
     import keras
 except ModuleNotFoundError as error:
-    raise _unusable(f"{error.name} is not installed", error.name) from None
-except ValueError as error:  # Keras has no such backend
-    raise _unusable(str(error)) from None
+    raise _unusable(f"{error.name} is not installed", "install it, or ", error.name) from None
+except ValueError:
+    raise _unusable("it has no such backend", "") from None
 
 __all__ = ["KerasMissingError", "choose", "configured", "keras"]

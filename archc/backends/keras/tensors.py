@@ -18,6 +18,9 @@ from archc.ir.graph import Graph
 from archc.ir.ops import Weight
 from archc.ir.state import Array, State, is_counter
 
+_NOWHERE = Layout("(no layout)")
+"""Of a weight that the operation's rule does not know."""
+
 
 class Held(NamedTuple):
     """One weight of the graph, the variable that holds it, and the variable's name; None where the model has none."""
@@ -42,7 +45,7 @@ def held(model: Any, graph: Graph) -> Iterator[Held]:
         layouts = RULES[type(node.op)].layouts(node.op, inputs)
         layer = names[node.name]
         for weight in node.weights:
-            layout = layouts[weight.name]
+            layout = layouts.get(weight.name, _NOWHERE)
             variable = getattr(found.get(layer), layout.attribute, None)
             yield Held(f"{node.name}.{weight.name}", weight, layout, variable, f"{layer}/{layout.attribute}")
 
@@ -73,7 +76,9 @@ def write(model: Any, graph: Graph, state: State) -> None:
         if key not in known:
             raise ValueError(f"`{key}` is no weight of `{graph.name}`")
         if not known[key].fits:
-            raise ValueError(f"the model has no `{known[key].name}` that fits `{key}`: it was changed after it was built")
+            raise ValueError(
+                f"the model has no `{known[key].name}` that fits `{key}`: it was changed after it was built"
+            )
         if tuple(value.shape) != known[key].weight.shape:
             raise ValueError(f"`{key}` is {list(value.shape)}, not {list(known[key].weight.shape)}")
     for key, one in known.items():
@@ -91,6 +96,19 @@ def changed(model: Any, graph: Graph, keys: Collection[str] | None = None) -> li
     found = [one.name for one in every if not one.fits and (keys is None or one.key in keys)]
     if keys is None:
         ours = {id(one.variable) for one in every}
-        states = "seed_generator_state"  # of dropout, which is no weight
-        found += [v.path for v in model.variables if id(v) not in ours and not v.path.endswith(states)]
+        found += [v.path for v in model.variables if id(v) not in ours and not v.path.endswith(_STATE)]
     return found
+
+
+_STATE = "seed_generator_state"
+"""How the paths of dropout's random generators end."""
+
+
+def dtypes(model: Any, graph: Graph) -> dict[str, str]:
+    """The types of the weights; see `Builder.dtypes`."""
+    return {one.key: str(one.variable.dtype) for one in held(model, graph) if one.variable is not None}
+
+
+def states(model: Any) -> list[str]:
+    """The random generators' states; see `Builder.states`."""
+    return [variable.path for variable in model.variables if variable.path.endswith(_STATE)]

@@ -20,7 +20,7 @@ from archc.backends.torch.build import compiled
 from archc.backends.torch.layers import Factory
 from archc.backends.torch.parts import parts
 from archc.ir.graph import Graph
-from archc.language.detector import DefaultBoxes, FasterRcnn, PictureResize, Ssd, of_level
+from archc.language.detector import DefaultBoxes, FasterRcnn, ImageResize, Ssd, of_level
 
 try:
     from torchvision.models.detection import FasterRCNN
@@ -119,7 +119,7 @@ def _normalise(graph: Graph) -> dict[str, list[float]]:
     }
 
 
-def _resize(resize: PictureResize) -> dict[str, Any]:
+def _resize(resize: ImageResize) -> dict[str, Any]:
     return {"min_size": resize.min_size, "max_size": resize.max_size, "size_divisible": resize.size_divisible}
 
 

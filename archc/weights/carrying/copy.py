@@ -9,7 +9,6 @@ from typing import Any
 from archc import backends, transforms
 from archc.backends import Builder
 from archc.ir.graph import Graph
-from archc.ir.state import is_counter
 from archc.weights.carrying.network import Network
 from archc.weights.error import refuse
 from archc.weights.naming.layout import Shape
@@ -79,7 +78,8 @@ def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None =
     if names:
         made = transforms.apply(base, state, names)[1]
         assert made is not None
-        state = {key: value for key, value in made.items() if not is_counter(key)}
+        keys = {key for key, _ in taker.graph.tensors()}
+        state = {key: value for key, value in made.items() if key in keys}
     taker.write(state)
     left = tuple(key for key in _weights(base, ()) if key not in wanted)
     return CopyReport(params, left, tuple(dict.fromkeys(skipped)), tuple(unused))

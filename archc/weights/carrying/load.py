@@ -45,8 +45,16 @@ def read_state(
     source_file: str | PathLike[str] | StateDict, graph: Graph, source: str = AUTO
 ) -> tuple[State, LoadReport]:
     """Read a checkpoint as the State of a network, without any backend; see `archc.weights.read_state`."""
+    of_library(source)  # a source that does not exist is reported before the file is read
+    import numpy
+
     carried = to_state(read(source_file, graph), graph, source)
-    return carried.state, _report(carried, None, source, ())
+    casts = {f"{kind} to float32": None for kind in carried.kinds.values() if kind != "float32"}
+    state = {
+        key: array if is_counter(key) else array.astype(numpy.float32, copy=False)
+        for key, array in carried.state.items()
+    }
+    return state, _report(carried, None, source, tuple(casts))
 
 
 def _report(carried: Carried, network: Network | None, source: str, casts: tuple[str, ...]) -> LoadReport:

@@ -9,7 +9,7 @@ from itertools import chain
 from archc import transforms
 from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import Graph
-from archc.ir.state import Array, State
+from archc.ir.state import Array, State, is_counter
 from archc.weights.carrying.read import wrong_kind
 from archc.weights.checkpoint import Checkpoint, Tensor
 from archc.weights.error import WeightsError, refuse
@@ -76,15 +76,16 @@ def to_state(
                 f"the weights of `{graph.name}` are rewritten as a whole, so no stage can be left as it is",
                 help="load into the network without transforms, and build it with `state=` and `transforms=` then",
             )
-        rewritten_graph, made = transforms.apply(base, state, names)
+        again, made = transforms.apply(base, state, names)
         assert made is not None
-        if rewritten_graph != graph:
+        if graph not in (again, replace(again, calls=())):
             raise refuse(
                 "weights-transforms",
                 f"`{graph.name}` is not what its transforms {', '.join(names)} make of its spec now",
                 help="build it anew",
             )
-        state = made
+        keys = {key for key, _ in graph.tensors()}
+        state = {key: value for key, value in made.items() if key in keys or is_counter(key)}
     return Carried(state, found, scheme, checkpoint, kinds, names, warned)
 
 
@@ -134,7 +135,7 @@ def _renamed(checkpoint: Checkpoint, paths: Mapping[str, str]) -> dict[str, Tens
 
 def _matched(naming: Naming, scheme: Scheme | None, checkpoint: Checkpoint, alone: Sequence[str]) -> Match:
     heads = scheme.heads if scheme is not None else ()
-    return match(naming.slots(scheme), checkpoint.shapes, alone, heads)
+    return match(naming.slots(scheme), checkpoint.shapes, alone, heads, naming.absent(scheme))
 
 
 def _state(found: Match, checkpoint: Checkpoint) -> tuple[dict[str, Array], dict[str, str], list[Diagnostic]]:

@@ -75,7 +75,11 @@ class Match:
 
 
 def match(
-    slots: Sequence[Slot], shapes: Mapping[str, Shape], partial: Sequence[str] = (), heads: Sequence[str] = ()
+    slots: Sequence[Slot],
+    shapes: Mapping[str, Shape],
+    partial: Sequence[str] = (),
+    heads: Sequence[str] = (),
+    absent: Sequence[str] = (),
 ) -> Match:
     """Compare a network's tensors with the shapes of a checkpoint's.
 
@@ -85,13 +89,14 @@ def match(
         partial: the rows to leave alone.
         heads: the prefixes of all heads that the checkpoint's library has. What lies under one is for the network's
             own head, whatever its form, if that is left alone, and is not needed if the network has none.
+        absent: the prefixes of heads that the network lacks, though it has others of its kind.
     """
     alone = {row for row in dict.fromkeys(slot.row for slot in slots) if selects(partial, row)}
     entries = [entry for slot in slots if (entry := _entry(slot, shapes, slot.row in alone))]
     used = {name for entry in entries for name in entry.names}
     if len(used) < len(shapes):
         rest = [name for name in shapes if name not in used]
-        entries += _leftover(rest, slots, alone, heads)
+        entries += _leftover(rest, slots, alone, heads, absent)
     return Match(tuple(entries))
 
 
@@ -111,7 +116,7 @@ def _entry(slot: Slot, shapes: Mapping[str, Shape], alone: bool) -> Entry | None
 
 
 def _leftover(
-    names: Iterable[str], slots: Sequence[Slot], alone: set[str], heads: Sequence[str]
+    names: Iterable[str], slots: Sequence[Slot], alone: set[str], heads: Sequence[str], absent: Sequence[str]
 ) -> Iterator[Entry]:
     """What the checkpoint has beside the network's tensors."""
     head_rows = {slot.row for slot in slots if slot.section == "head"}
@@ -124,7 +129,7 @@ def _leftover(
         in_head = any(prefix in heads for prefix in prefixes)
         # A head of another form has other names: what lies beside those of the rows left alone is theirs.
         beside = any(prefix in theirs and prefix not in ours for prefix in prefixes)
-        if in_head and not head_rows:
+        if (in_head and not head_rows) or any(prefix in absent for prefix in prefixes):
             yield Entry(Status.PRUNED, None, (name,))
         elif beside or (in_head and head_rows <= alone):
             yield Entry(Status.SKIPPED, None, (name,))

@@ -6,11 +6,13 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+from archc.blocks.heads import NAME
 from archc.ir import ops
 from archc.ir.graph import Graph, Node, Region
 from archc.ir.initial import ZEROS
 from archc.ir.ops import Weight
 from archc.ir.state import COUNTER
+from archc.language.detector import FasterRcnn
 from archc.weights.naming.layout import Shape, shapes_there
 from archc.weights.naming.places import Place, Section, places
 from archc.weights.naming.schemes import RowRule, Scheme
@@ -75,6 +77,15 @@ class Naming:
     def names(self, scheme: Scheme | None) -> set[str]:
         """All names that the network has under a scheme."""
         return {name for slot in self.slots(scheme) for name in slot.names}
+
+    def absent(self, scheme: Scheme | None) -> list[str]:
+        """The prefixes of a detector's heads on proposals, under a scheme, if the network is one without them."""
+        graph = self.graph
+        if graph.calls or not isinstance(graph.detector, FasterRcnn):
+            return []
+        if scheme is None:
+            return [NAME]
+        return [rule.name for rule in scheme.rows if rule.stage is not None and rule.stage not in graph.stages]
 
     @cached_property
     def _kept(self) -> set[str] | None:
