@@ -40,14 +40,20 @@ def read(source: str | PathLike[str] | StateDict, graph: Graph | None = None) ->
     """
     if isinstance(source, Mapping):
         return _unwrapped(source, "", {})
-    path = Path(fspath(source))
-    if path.is_dir():
-        kinds = [path / name for name in MODEL_FILES.values()]
-        path = next((file for file in kinds if file.is_file()), kinds[0])
+    path = found_file(source)
     try:
         return _read(path, graph)
     except OSError as error:
         raise refuse("weights-file", f"`{path}` cannot be read: {error.strerror or error}") from None
+
+
+def found_file(source: str | PathLike[str]) -> Path:
+    """The file itself, or the one in a directory that `archc build -o` wrote."""
+    path = Path(fspath(source))
+    if not path.is_dir():
+        return path
+    kinds = [path / name for name in MODEL_FILES.values()]
+    return next((file for file in kinds if file.is_file()), kinds[0])
 
 
 def metadata(path: Path) -> Mapping[str, str]:

@@ -11,7 +11,7 @@ from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir import ops
 from archc.ir.graph import Graph
 from archc.language.settings import Input as Preprocessing
-from archc.transforms.provenance import spec_of, stated
+from archc.transforms.provenance import GRAPH, spec_of, stated
 from archc.weights.checkpoint import Checkpoint
 from archc.weights.naming.partial import selects
 from archc.weights.naming.schemes import ARCHC, Policy, Scheme, signs
@@ -59,7 +59,26 @@ def warnings(
     loaded = [region for region in graph.regions if not selects(alone, region.name)]
     part = graph if len(loaded) == len(graph.regions) else replace(graph, regions=tuple(loaded))
     policy, discords = nearest(part, expectations(scheme, checkpoint))
-    return tuple(_warning(graph, policy, discord) for discord in discords)
+    found = [_warning(graph, policy, discord) for discord in discords]
+    return (*found, *_other_rows(part, checkpoint))
+
+
+def _other_rows(graph: Graph, checkpoint: Checkpoint) -> Iterator[Diagnostic]:
+    """A warning if the file states a graph of its own, whose rows compute otherwise than those of the same names."""
+    if GRAPH not in checkpoint.metadata:
+        return
+    with suppress(SpecError, ValueError):
+        theirs = stated(checkpoint.metadata)
+        rows = {} if theirs is None else (theirs.before or theirs).region
+        other = [r.name for r in graph.regions if r.name in rows and rows[r.name].subgraph != r.subgraph]
+        if other:
+            shown = ", ".join(f"`{name}`" for name in other[:5]) + (", …" if len(other) > 5 else "")
+            yield Diagnostic(
+                "weights-policy",
+                f"{shown} compute otherwise in the network that {checkpoint.shown} states",
+                help="it was rewritten by hand: build the graph that `archc.transforms.provenance.stated` reads from it",
+                severity="warning",
+            )
 
 
 def _stated(graph: Graph) -> Policy:
