@@ -27,7 +27,6 @@ from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, Torc
 from archc.prediction.segment import Segmenter
 from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
-from archc.weights import keras_file
 from archc.weights.load import load_weights
 
 
@@ -84,7 +83,7 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
         MissingExtraError: Keras is not installed.
     """
     names = class_names(options.classes, task.kind, task.classes)
-    if task.kind != "boxes" and keras_file.named_by(checkpoint):
+    if task.kind != "boxes" and checkpoint.suffix == ".keras":
         from archc.backends import keras
 
         try:
@@ -142,8 +141,6 @@ def _check_threshold(graph: Graph, threshold: float | None) -> None:
 def _load(model: Any, checkpoint: Path) -> tuple[Diagnostic, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)  # the report has them
-        if file := keras_file.named_by(checkpoint):
-            return tuple(keras_file.load_weights(model, file).warnings)
         return tuple(load_weights(model, checkpoint).warnings)
 
 
