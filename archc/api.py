@@ -164,12 +164,12 @@ def build(
     from archc.backends import builder
 
     library, graph = builder(backend), as_graph(network)
-    if not transforms:
+    if not transforms and not graph.transforms:
         return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
     from archc.transforms import apply
 
-    if state is None:
-        graph = library.covers(graph)
+    if state is None:  # what is drawn are the original's weights
+        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
         if str(device) != "meta":
             state = library.read(library.build(graph, seed=seed))
     graph, state = apply(graph, state, transforms)

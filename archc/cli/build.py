@@ -42,9 +42,19 @@ FILES = (SPEC_FILE, REPORT_FILE)
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the initial weights."
 )
+@arguments.transforms
 @arguments.force
 @arguments.counter
-def build(request: Request, *, backend: str, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
+def build(
+    request: Request,
+    *,
+    backend: str,
+    output: Path | None,
+    seed: int,
+    transforms: tuple[str, ...],
+    force: bool,
+    counter: str | None,
+) -> int:
     """Build the network, print its report, and check that the two agree."""
     import archc
     from archc.cli.backends import require_backend, require_safetensors
@@ -56,7 +66,7 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
     if output is not None:
         _check_output(output, request.spec, force)
     spec = load(request.spec, request.overrides)
-    report = archc.report(lowered(spec))
+    report = archc.report(lowered(spec, transforms))
     require_backend(backend, report.graph)
     if output is not None and backend == "torch":
         require_safetensors()

@@ -266,6 +266,15 @@ _TABLE = (
         "output_stride: 1    # with a strided `pool`",
     ),
     _error(
+        "unknown-transform",
+        "a transform that does not exist",
+        "Transforms are archc's own, those that were registered (`archc.transforms.register`), and those of installed "
+        "packages (entry points of the group `archc.transforms`). A file of weights may name one, too, if it holds the "
+        "weights of a rewritten network.",
+        "archc build mnv3_small --transform fold_norm",
+        2,
+    ),
+    _error(
         "shape",
         "a row that cannot take its input",
         "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
@@ -439,6 +448,13 @@ _TABLE = (
         "Weights are dense tensors of floating-point numbers; they are converted into the module's own type. Integers, "
         "quantised and sparse tensors are not weights.",
         "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
+    ),
+    _error(
+        "unsupported-op",
+        "an operation that a backend does not have",
+        "A backend makes each operation of a network by a rule of its own: torch and Keras have one for every operation "
+        "of archc's. The place is the row that needs the operation. Build with another backend, or give this one a rule.",
+        "archc.build(graph_with_my_operation, backend='keras')",
     ),
     # Warnings
     Rule(
