@@ -265,6 +265,7 @@ def predict(
     classes: str | PathLike[str] | Sequence[str] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
+    allow: str | Sequence[str] = (),
 ) -> list[Answer]:
     """Predict what is in images: their classes, the class of each pixel, or boxes around objects.
 
@@ -286,6 +287,7 @@ def predict(
             default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
+        allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
         PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
@@ -309,6 +311,7 @@ def predict(
         classes=classes,
         batch_size=batch_size,
         device=device,
+        allow=allow,
     )
 
 

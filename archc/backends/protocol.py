@@ -10,12 +10,12 @@ knows its own library's names and layouts, and nothing of files, checkpoints or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from archc.document.diagnostics import Diagnostic, Span, SpecError
+from archc.document.diagnostics import Diagnostic, Span, SpecError, fail, one_of
 from archc.ir.graph import Graph, Region
 from archc.ir.ops import Op
 from archc.ir.state import State, problems
@@ -172,6 +172,15 @@ def check(state: State, graph: Graph) -> None:
     if found := problems(state, graph):
         more = f", and {len(found) - 3} more" if len(found) > 3 else ""
         raise ValueError(f"the state does not fit `{graph.name}`: {', '.join(found[:3])}{more}")
+
+
+def not_made(backend: str, graph: Graph, wrong: Sequence[str]) -> SpecError:
+    """The error of a new model whose tensors, `wrong`, are not those that its graph states; for the caller to raise."""
+    return fail(
+        "unsupported-op",
+        f"the {backend} backend does not make the tensors that `{graph.name}` states: {one_of(wrong, 3)}",
+        help="the rule of an operation must make a layer with the weights that the operation states, and no others",
+    )
 
 
 def raw(graph: Graph) -> Graph:

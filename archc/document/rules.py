@@ -447,6 +447,13 @@ _TABLE = (
         "quantised and sparse tensors are not weights.",
         "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
     ),
+    _error(
+        "unsupported-op",
+        "an operation that a backend does not have",
+        "A backend makes each operation of a network by a rule of its own: torch and Keras have one for every operation "
+        "of archc's. The place is the row that needs the operation. Build with another backend, or give this one a rule.",
+        "archc.build(graph_with_my_operation, backend='keras')",
+    ),
     # Warnings
     Rule(
         "weights-policy",

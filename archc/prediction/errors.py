@@ -23,7 +23,3 @@ class PredictionError(ValueError):
 
 class ImageError(PredictionError):
     """One image that cannot be used. It is skipped; the others are not."""
-
-
-class MissingLibraryError(ImportError):
-    """A library that predictions need is not installed, or cannot be imported; the message says what to install."""

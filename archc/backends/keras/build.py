@@ -13,7 +13,8 @@ from archc.backends.keras.layers import Layer, Site, layers
 from archc.backends.keras.modules import Network
 from archc.backends.keras.names import layer_names
 from archc.backends.keras.runtime import keras
-from archc.backends.keras.tensors import write
+from archc.backends.keras.tensors import changed, write
+from archc.backends.protocol import not_made
 from archc.ir import ops
 from archc.ir.graph import GRAPH, Graph, Node
 from archc.ir.ops import Weight
@@ -30,6 +31,7 @@ def build(
     (`keras.utils.set_random_seed`).
 
     Raises:
+        SpecError: `unsupported-op`: a rule makes a layer with other tensors than its operation states.
         ValueError: a device, which Keras chooses itself, or a `dtype` that is none of Keras's policies.
     """
     if device is not None:
@@ -42,6 +44,8 @@ def build(
     if policy is not None:
         model.dtype_policy = policy  # or it would round its inputs to Keras's default
     setattr(model, GRAPH, graph)
+    if wrong := changed(model, graph):
+        raise not_made("keras", graph, wrong)
     write(model, graph, assembler.undrawn if state is None else state)
     return model
 

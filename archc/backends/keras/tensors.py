@@ -19,6 +19,10 @@ from archc.ir.ops import Weight
 from archc.ir.state import Array, State, is_counter
 
 
+_NOWHERE = Layout("(no layout)")
+"""Of a weight that the operation's rule does not know."""
+
+
 class Held(NamedTuple):
     """One weight of the graph, the variable that holds it, and the variable's name; None where the model has none."""
 
@@ -42,7 +46,7 @@ def held(model: Any, graph: Graph) -> Iterator[Held]:
         layouts = RULES[type(node.op)].layouts(node.op, inputs)
         layer = names[node.name]
         for weight in node.weights:
-            layout = layouts[weight.name]
+            layout = layouts.get(weight.name, _NOWHERE)
             variable = getattr(found.get(layer), layout.attribute, None)
             yield Held(f"{node.name}.{weight.name}", weight, layout, variable, f"{layer}/{layout.attribute}")
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from archc.backends.protocol import check
+from archc.backends.protocol import check, not_made
 from archc.backends.torch.emit import (
     Scope,
     forward_source,
@@ -20,7 +20,7 @@ from archc.backends.torch.emit import (
 from archc.backends.torch.generated import Recipe, module_class
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import Factory, layer
-from archc.backends.torch.tensors import write
+from archc.backends.torch.tensors import changed, write
 from archc.ir.graph import GRAPH, Graph, Node
 from archc.ir.state import State
 
@@ -38,6 +38,7 @@ def build(
     Weights are drawn on the CPU and then moved, so that a seed gives the same ones for every device.
 
     Raises:
+        SpecError: `unsupported-op`: a rule makes a layer with other tensors than its operation states.
         ValueError: a state that does not fit the graph, or one for the meta device, which holds no numbers.
     """
     meta = device is not None and torch.device(device).type == "meta"
@@ -47,6 +48,8 @@ def build(
             raise ValueError("a module on the meta device has no weights: leave `state` out")
     module = assemble(graph, device="meta" if meta else "cpu", dtype=dtype)
     setattr(module, GRAPH, graph)
+    if wrong := changed(module, graph):
+        raise not_made("torch", graph, wrong)
     if meta:
         return module
     if state is not None:
