@@ -63,8 +63,7 @@ def find(
     name = fspath(source)
     path = Path(name)
     if path.is_dir():
-        models = [path / file for file in MODEL_FILES.values()]
-        spec, own = path / SPEC_FILE, next((model for model in models if model.is_file()), models[0])
+        spec, own = path / SPEC_FILE, _model_in(path)
         _check_directory(path, [spec] if checkpoint else [spec, own])
         return _built(read_file(spec), path.name, changes, checkpoint or own)
     if path.suffix in (".keras", ".safetensors"):
@@ -120,6 +119,16 @@ def _regular(path: Path) -> Path:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise PredictionError(Diagnostic("no-weights", f"`{path}` is not a regular file"))
     return path
+
+
+def _model_in(directory: Path) -> Path:
+    """The weights in a directory that `archc build -o` wrote; torch's, where there are none."""
+    models = [directory / name for name in MODEL_FILES.values()]
+    found = [model for model in models if model.is_file()]
+    if len(found) > 1:  # `archc build -o` never leaves two: one of them may be an older network's
+        message = f"`{directory}` holds {' and '.join(model.name for model in found)}"
+        raise PredictionError(Diagnostic("no-weights", message, help="name the file to predict with"))
+    return (found or models)[0]
 
 
 def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
