@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -22,14 +21,13 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
     from archc.weights.copy import CopyReport
     from archc.weights.report import LoadReport
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
-
-BACKENDS = {"torch": "archc.backends.torch", "keras": "archc.backends.keras"}
 
 
 def load(source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()) -> Spec:
@@ -109,12 +107,21 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: Literal["torch"] = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> nn.Module: ...
 
 
 @overload
 def build(
-    network: Graph | Spec | SpecSource, *, device: Any = None, dtype: Any = None, seed: int | None = None, backend: str
+    network: Graph | Spec | SpecSource,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+    backend: str,
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any: ...
 
 
@@ -125,44 +132,48 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: str = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any:
     """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
     `backend="keras"` a functional `keras.Model`, channels last.
 
-    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
-    `archc.backends.torch.detector` says what it takes and returns.
+    With torch, a spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
+    `archc.backends.torch.detector` says what it takes and returns. With Keras, it gives the plain network, which
+    returns the raw predictions of the heads on every level; so does `archc.backends.protocol.raw(graph)` with torch.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
         device: where a torch module's parameters live; on `"meta"` nothing is allocated or initialised. Keras places
             a model itself (`keras.device`), so there it is an error.
-        dtype: of the parameters, default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, default
-            Keras's own.
+        dtype: of the parameters, by default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, by
+            default Keras's own.
         seed: the weights depend on it alone; without one they depend on torch's global generator, for Keras on the one
             that `keras.utils.set_random_seed` sets. The backends draw different numbers from the same distributions.
         backend: the library to build with, `torch` or `keras`. Keras computes with what `KERAS_BACKEND` or `keras.json`
             say; where that is not installed, and Keras not yet imported, with PyTorch or JAX.
+        transforms: rewrites of the network and its weights, in this order, such as `["inference"]`. With the same
+            seed, the result computes what the network without them computes in evaluation mode.
+        state: the weights before the transforms, by canonical name (`Graph.tensors`); nothing is drawn then.
 
     Raises:
-        SpecError: as `load` and `lower`.
-        ValueError: no such backend, or a device or type that it does not take.
+        SpecError: as `load` and `lower`; `unsupported-op`: the backend cannot run the network; an unknown transform.
+        ValueError: no such backend, a device or type that it does not take, or a state that does not fit.
         ImportError: the backend's library is not installed.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    graph = as_graph(network)
-    module = importlib.import_module(BACKENDS[backend])
-    return module.build(graph, device=device, dtype=dtype, seed=seed)
+    from archc.backends import builder
 
+    library, graph = builder(backend), as_graph(network)
+    if not transforms and not graph.transforms:
+        return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
+    from archc.transforms import apply
 
-def check_backend(graph: Graph, backend: str) -> None:
-    """Check that a backend can build a network.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if graph.calls and backend != "torch":
-        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
+    if state is None:  # what is drawn are the original's weights
+        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
+        if str(device) != "meta":
+            state = library.read(library.build(graph, seed=seed))
+    graph, state = apply(graph, state, transforms)
+    return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:
@@ -254,6 +265,7 @@ def predict(
     classes: str | PathLike[str] | Sequence[str] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
+    allow: str | Sequence[str] = (),
 ) -> list[Answer]:
     """Predict what is in images: their classes, the class of each pixel, or boxes around objects.
 
@@ -275,6 +287,7 @@ def predict(
             default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
+        allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
         PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
@@ -298,6 +311,7 @@ def predict(
         classes=classes,
         batch_size=batch_size,
         device=device,
+        allow=allow,
     )
 
 

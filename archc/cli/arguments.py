@@ -142,3 +142,12 @@ counter = click.option(
     help="Build the network, count it with this tool too, and explain every difference. Needs torch.",
 )
 """The decorator for `--counter`."""
+
+transforms = click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME",
+    help="Rewrite the network with this transform, such as `inference`. Repeat it for several; they run in this order.",
+)
+"""The decorator for `--transform`."""

@@ -5,8 +5,6 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from archc.extras import require
 
 if TYPE_CHECKING:
@@ -26,19 +24,28 @@ def require_backend(name: str, graph: Graph) -> None:
     """Import a backend's library, to build this network with.
 
     Raises:
-        click.UsageError: the backend cannot build such a network.
+        SpecError: the backend cannot run the network.
         MissingExtraError: its library is not installed.
     """
-    from archc.api import check_backend
+    from archc.backends import get
 
-    try:
-        check_backend(graph, name)
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
-    if name == "keras":
-        keras()
-        return
-    require("torch", "torch")
+    if name == "torch":
+        require("torch", "torch")
+        require_torchvision(graph)
+    get(name).require(graph)
+
+
+def require_torchvision(graph: Graph) -> None:
+    """Import torchvision if the module of this graph contains classes of torchvision.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    from archc.ir.ops import BatchNorm
+
+    frozen = any(isinstance(node.op, BatchNorm) and node.op.frozen for node in graph.nodes)
+    if frozen or graph.detector is not None:
+        require("torchvision", "detection")
 
 
 def require_safetensors() -> None:

@@ -42,13 +42,23 @@ FILES = (SPEC_FILE, REPORT_FILE)
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the initial weights."
 )
+@arguments.transforms
 @arguments.force
 @arguments.counter
-def build(request: Request, *, backend: str, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
+def build(
+    request: Request,
+    *,
+    backend: str,
+    output: Path | None,
+    seed: int,
+    transforms: tuple[str, ...],
+    force: bool,
+    counter: str | None,
+) -> int:
     """Build the network, print its report, and check that the two agree."""
     import archc
     from archc.cli.backends import require_backend, require_safetensors
-    from archc.cli.counting import count, require_torchvision
+    from archc.cli.counting import count
     from archc.cli.loading import load, lowered
     from archc.cli.output import out
     from archc.reporting.report import print_report
@@ -56,9 +66,8 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
     if output is not None:
         _check_output(output, request.spec, force)
     spec = load(request.spec, request.overrides)
-    report = archc.report(lowered(spec))
+    report = archc.report(lowered(spec, transforms))
     require_backend(backend, report.graph)
-    require_torchvision(report.graph)
     if output is not None and backend == "torch":
         require_safetensors()
     model = _build(report, backend, seed)
@@ -115,15 +124,24 @@ def _counted_by_torch(report: Report, model: Any) -> Check:
 
 def _counted_by_keras(report: Report, model: Any) -> Check:
     """The numbers of variables only: Keras does not count operations."""
+    from archc.backends.keras import BACKEND
     from archc.reporting.numbers import count
 
     params = sum(math.prod(variable.shape) for variable in model.trainable_weights)
-    statistics = report.graph.total.buffers
+    built = BACKEND.covers(report.graph)
+    statistics = built.total.buffers
+    rest = "" if built is report.graph else "; it has no heads on proposals"
     return Check(
-        {"parameters": (report.params, params), "statistics": (statistics, model.count_params() - params)},
-        f"the model has {count(report.params)} parameters and {count(statistics)} statistics, counted by Keras; "
-        "MACs are computed",
+        {"parameters": (built.total.params, params), "statistics": (statistics, _statistics(model))},
+        f"the model has {count(params)} parameters and {count(statistics)} statistics, counted by Keras; "
+        f"MACs are computed{rest}",
     )
+
+
+def _statistics(model: Any) -> int:
+    """Numbers in variables that do not train, without the states of random generators."""
+    held = [variable for variable in model.non_trainable_variables if "seed_generator" not in variable.path]
+    return sum(math.prod(variable.shape) for variable in held)
 
 
 COUNTS = {"torch": _counted_by_torch, "keras": _counted_by_keras}

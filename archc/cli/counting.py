@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from archc.extras import require
 
 if TYPE_CHECKING:
-    from archc.ir.graph import Graph
     from archc.reporting.comparison import Comparison
     from archc.reporting.model import Report
 
@@ -22,18 +21,6 @@ def count(counter: str, report: Report) -> Comparison:
         MissingExtraError: the tool is not installed.
     """
     return {"fvcore": _fvcore, "torch": _torch}[counter](report)
-
-
-def require_torchvision(graph: Graph) -> None:
-    """Import torchvision if the module built from this graph contains classes of torchvision.
-
-    Raises:
-        MissingExtraError: it is not installed.
-    """
-    from archc.ir.ops import BatchNorm
-
-    if graph.calls or any(isinstance(node.op, BatchNorm) and node.op.frozen for node in graph.nodes):
-        require("torchvision", "detection")
 
 
 def meta_flops(report: Report) -> Mapping[str, int]:
@@ -74,15 +61,17 @@ def _version(module: str, extra: str) -> str:
 
 
 def _runs(torch: Any, report: Report, device: str) -> Iterator[tuple[Callable[..., Any], Any]]:
-    """Every compiled module with an input for it: the network with an image, and a detector's heads, each on its own.
+    """Every network to count, with an input for it: the whole graph with an image, and what runs on proposals.
 
-    The work between a detector's modules depends on the boxes in an image and has no multiply-accumulates.
+    A detector's work on boxes depends on the image and has no multiply-accumulates.
     """
     import archc
+    from archc.backends.protocol import raw
+    from archc.cli.backends import require_torchvision
 
-    graph = report.graph
+    graph = raw(report.graph)
     require_torchvision(graph)
-    model = archc.build(graph, device=device).eval()
-    yield model.get_submodule(graph.backbone), torch.zeros(1, *report.input, device=device)
-    for call in graph.calls:
-        yield model.get_submodule(call.name), torch.zeros(call.times, *call.graph.input.shape, device=device)
+    yield archc.build(graph, device=device).eval(), torch.zeros(1, *report.input, device=device)
+    for call in report.graph.calls:
+        heads = archc.build(call.graph, device=device).eval()
+        yield heads, torch.zeros(call.times, *call.graph.input.shape, device=device)

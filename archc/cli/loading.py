@@ -79,17 +79,21 @@ def show_warnings(spec: Spec, *, built: bool = False) -> None:
     show_diagnostics(found)
 
 
-def lowered(spec: Spec) -> Graph:
-    """Lower a spec and show the warnings about its shapes.
+def lowered(spec: Spec, transforms: Sequence[str] = ()) -> Graph:
+    """Lower a spec and show the warnings that depend on its shapes; then rewrite the graph by these transforms.
 
     Raises:
-        SpecError: as `archc.lower`.
+        SpecError: as `archc.lower`, or an unknown transform.
     """
     from archc.blocks.lower import lower
 
     graph = lower(spec)
     show_diagnostics(graph.warnings)
-    return graph
+    if not transforms:
+        return graph
+    from archc.transforms import apply
+
+    return apply(graph, None, transforms)[0]
 
 
 def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:

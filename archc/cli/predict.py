@@ -107,7 +107,7 @@ def predict(words: Words, **options: Any) -> int:
     """
     from archc.blocks.lower import lower
     from archc.cli.drawings import places
-    from archc.cli.network import find, named_if_missing
+    from archc.cli.network import find
     from archc.cli.output import show_diagnostics
     from archc.prediction.libraries import check_libraries
     from archc.prediction.sources import find_images
@@ -122,14 +122,13 @@ def predict(words: Words, **options: Any) -> int:
     graph = lower(spec)  # its warnings are advice for authors of specs, not for users of networks
     graph = keeping(graph, asked.threshold)
     task = task_of(graph, spec)
-    with named_if_missing():
-        check_libraries()
-        from archc.prediction.network import Options, default_batch, from_checkpoint
+    check_libraries()
+    from archc.prediction.network import Options, default_batch, from_checkpoint
 
-        _check(asked, task.kind, graph.name)
-        drawings = {} if asked.output is None else places(asked.output, images, asked.force)
-        chosen = Options(asked.top, asked.threshold, asked.classes)
-        loaded = from_checkpoint(graph, task, checkpoint, chosen, asked.device)
+    _check(asked, task.kind, graph.name)
+    drawings = {} if asked.output is None else places(asked.output, images, asked.force)
+    chosen = Options(asked.top, asked.threshold, asked.classes)
+    loaded = from_checkpoint(graph, task, checkpoint, chosen, asked.device)
     show_diagnostics(loaded.warnings)
     asked = asked._replace(batch_size=asked.batch_size or default_batch(task.kind))
     return _show(task.kind, loaded.predictor, images, asked, drawings)

@@ -266,6 +266,15 @@ _TABLE = (
         "output_stride: 1    # with a strided `pool`",
     ),
     _error(
+        "unknown-transform",
+        "a transform that does not exist",
+        "Transforms are archc's own, those that were registered (`archc.transforms.register`), and those of installed "
+        "packages (entry points of the group `archc.transforms`). A file of weights may name one, too, if it holds the "
+        "weights of a rewritten network.",
+        "archc build mnv3_small --transform fold_norm",
+        2,
+    ),
+    _error(
         "shape",
         "a row that cannot take its input",
         "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
@@ -438,6 +447,13 @@ _TABLE = (
         "quantised and sparse tensors are not weights.",
         "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
     ),
+    _error(
+        "unsupported-op",
+        "an operation that a backend does not have",
+        "A backend makes each operation of a network by a rule of its own: torch and Keras have one for every operation "
+        "of archc's. The place is the row that needs the operation. Build with another backend, or give this one a rule.",
+        "archc.build(graph_with_my_operation, backend='keras')",
+    ),
     # Warnings
     Rule(
         "weights-policy",
@@ -470,8 +486,8 @@ _TABLE = (
         "warning",
         "a row that nothing reads",
         "No other row and no output reads this row's output, so the network is built without it: a `from` may name the "
-        "wrong row. What is cut off on purpose gives no warning: rows after the last of the stated `outputs`, and rows of a "
-        "backbone after the last that a task's head reads.",
+        "wrong row. What is cut off on purpose gives no warning: rows after the last of the stated `outputs`, and rows "
+        "of a backbone after the last that a task's head reads.",
         "stages: {a: [{block: conv, out: 8}, {block: conv, out: 8, from: input}]}",
         0,
     ),

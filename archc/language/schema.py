@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, LiteralString, Protocol, cast
+from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import (
     BeforeValidator,
@@ -123,7 +123,7 @@ class _Stages:
         return None
 
     def _wrong(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
-        kind = PydanticCustomError(cast(LiteralString, id), "{message}", {"message": message})
+        kind = PydanticCustomError(id, "{message}", {"message": message})
         self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
 
@@ -143,7 +143,7 @@ class Spec(Settings):
     input: Input = Input()
     """The input tensor and the preprocessing of images."""
     num_classes: Classes = 1000
-    """For the rows that refer to it as `${num_classes}`."""
+    """The number of classes, for rows that refer to it as `${num_classes}`."""
 
     width_mult: Multiplier = 1.0
     """Every channel count times this, rounded by `rounding`; 1.0 leaves the counts as they are written."""
@@ -244,7 +244,7 @@ class Spec(Settings):
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What is probably not meant, though it compiles."""
+        """What compiles, but is probably not meant."""
         return self._warnings
 
     def rows(self) -> Iterator[tuple[str, int, Row]]:

@@ -40,17 +40,17 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with these fields changed; the passes' one way to rewrite, and unchecked as they are trusted."""
+        """A copy with these fields changed, for passes. The values are not checked: passes are trusted."""
         copy = self.__copy__()
         copy.__dict__.update(changes)
         fields, written = type(self).model_fields, copy.__pydantic_fields_set__
         for name, value in changes.items():
-            # What returns to its default is as if it had never been written, so that a printed spec stays short.
+            # A value that is its default again counts as never written, so that a printed spec stays short.
             written.discard(name) if value == fields[name].default else written.add(name)
         return copy
 
     def overlaid(self, own: Self | None) -> Self:
-        """These settings with what `own`, a row's for instance, states itself laid over them."""
+        """These settings, changed by what `own` states itself: a row's own settings, for instance."""
         return self if own is None else self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
 
     # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
@@ -65,7 +65,7 @@ class Settings(BaseModel):
 
 
 def hashable(value: object) -> object:
-    """What equal values have in common and a hash can be taken of: lists as tuples, mappings and sets without order."""
+    """A hashable form of a value, the same for equal values: tuples for lists, frozen sets for mappings and sets."""
     if isinstance(value, list | tuple):
         return tuple(map(hashable, value))
     if isinstance(value, Mapping):
@@ -113,9 +113,9 @@ PerChannel = Annotated[
 class Input(Settings):
     """The input tensor's shape, and the preprocessing that turns an image into it.
 
-    A picture is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to
-    [0, 1], put in `channel_order`, and normalised by `mean` and `std`. Masks are of whole pictures, their shorter side
-    `size`, and a detector resizes by its own settings: neither is cropped.
+    An image is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to [0, 1],
+    put in `channel_order`, and normalised by `mean` and `std`. A segmentation network takes the whole image, its
+    shorter side `size`, and a detector resizes by its own settings: neither crops.
     """
 
     channels: Positive = 3
@@ -123,7 +123,7 @@ class Input(Settings):
     mean: PerChannel = Field((0.485, 0.456, 0.406), description="one number, or one per channel; default ImageNet's")
     std: PerChannel = Field((0.229, 0.224, 0.225), description="one number, or one per channel; default ImageNet's")
     crop: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.875, description="of a classifier's pictures: size / shorter side before the crop"
+        0.875, description="for a classifier: `size` / the shorter side of the resized image before the crop"
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channel_order: Literal["rgb", "bgr"] = "rgb"
@@ -152,8 +152,8 @@ NormKind = Literal["batch", "frozen_batch", "none"]
 class Norm(Settings):
     """Normalisation after convolutions.
 
-    `frozen_batch` is batch normalisation by fixed numbers, as detectors use it whose batches are too small for
-    statistics: it trains nothing. `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it).
+    `frozen_batch` normalises by fixed numbers and trains nothing: detectors have it where batches are too small for
+    statistics. `momentum` is PyTorch's, the weight of the new batch; TensorFlow's is 1 minus that.
     """
 
     kind: NormKind = "batch"
@@ -162,7 +162,7 @@ class Norm(Settings):
 
     @model_validator(mode="after")
     def _no_division_by_zero(self) -> Norm:
-        # In a row, `kind` may be the spec's, which is not known here; a row that says 0 has to say for what.
+        # A row's `kind` may be the spec's, which is not known here, so a row with `eps: 0` has to state its `kind`.
         if self.eps == 0 and self.kind != "frozen_batch":
             reject(
                 "`eps` must be greater than 0, not `0`: a channel may have no variance",
@@ -176,7 +176,7 @@ class Squeeze(Settings):
     """Squeeze-and-excitation (Hu et al. 2018): pool, reduce to `ratio`, `act`, expand, `gate`, multiply."""
 
     ratio: Annotated[float, Field(gt=0, le=16)] = 0.25
-    of: Literal["expanded", "input"] = Field("expanded", description="what `ratio` is a ratio of")
+    of: Literal["expanded", "input"] = Field("expanded", description="the channels that `ratio` multiplies")
     act: Activation = "relu"
     gate: Activation = "sigmoid"
     rounding: Rounding | None = Field(None, description="how the reduced width is rounded; default: the spec's")
@@ -281,7 +281,7 @@ def parse_drop_path(value: object) -> object:
 
 
 Anything = Annotated[FrozenDict[str, Any], PlainValidator(_parse_anything), WithJsonSchema({"type": "object"})]
-"""A mapping whose keys are the reader's own."""
+"""A mapping whose keys the author chooses."""
 
 
 class Table(Settings):

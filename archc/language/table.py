@@ -16,8 +16,8 @@ def normalise(tree: Map, blocks: BlockRegistry, *, again: bool = False) -> tuple
     """Read every row under the table: lists become mappings, and rows get the table's block and `defaults`.
 
     A `null` cell is a cell left out, and a stage set to `null` (an inherited one, say) is left out whole. Rows keep
-    the positions of their cells. A row that the table does not explain becomes `Unread`. What is neither a list nor
-    a mapping is left for the loader to refuse.
+    the positions of their cells. A row that the table does not explain becomes `Unread`. The loader
+    refuses what is neither a list nor a mapping.
 
     With `again`, after overrides have come in, rows that name their block have been read and are left alone.
     """

@@ -33,7 +33,7 @@ def reject(message: str, help: str = "", id: str = "invalid-value", at: tuple[st
 
 
 def expect(expected: str, help: str = "", at: tuple[str | int, ...] = ()) -> NoReturn:
-    """Raise, inside a pydantic validator, the diagnostic that the value must be something else than it is."""
+    """Raise, inside a pydantic validator, an error that says what the value must be."""
     raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "help": help, "at": at})
 
 
@@ -89,7 +89,7 @@ def show(value: object) -> str:
     else:
         text = shown = str(value)
         if isinstance(value, str) and (not text or not isinstance(plain_scalar(text[:40]), str)):
-            shown = f'"{text}"'  # in quotes it is text, although it looks like something else
+            shown = f'"{text}"'  # text that looks like another kind of value is quoted
         text = f"`{shown if len(shown) <= 40 else shown[:37] + '...'}`"
     return text
 
@@ -132,7 +132,7 @@ _PAIR = "one whole number or `[height, width]`"
 def _parse_pair(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(value) if len(value) == 2 else expect(_PAIR)
-    # One number is both, and what is no number is refused once.
+    # One number stands for both; what is no number is refused once, not twice.
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else expect(_PAIR)
 
 
@@ -159,9 +159,34 @@ Kernel = Annotated[
 Size = Annotated[tuple[_SizeInt, _SizeInt], BeforeValidator(_parse_pair), PlainSerializer(_short), _pair_schema(65_536)]
 """Pixels: `224`, or `[height, width]`."""
 
-Activation = Literal[
-    "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "leaky_relu", "elu", "mish", "none"
-]
+_NOT_HERE = {
+    **dict.fromkeys(
+        ("gelu_tanh", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu"),
+        "archc's `gelu` is the exact function; the approximations of it give other numbers",
+    ),
+    **dict.fromkeys(
+        ("prelu", "rrelu", "frelu", "dyrelu", "swiglu", "geglu", "glu", "softmax"),
+        "this one has weights or mixes channels: write a block of your own (`archc.Block`)",
+    ),
+}
+"""Activations that archc does not have, with what to do instead."""
+
+
+def _parse_activation(value: object) -> object:
+    if isinstance(value, str) and (hint := _NOT_HERE.get(value)):
+        expect("an activation that archc has", hint)
+    return value
+
+
+Activation = Annotated[
+    Literal[
+        "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "leaky_relu", "elu", "mish",
+        "none"
+    ],
+    BeforeValidator(_parse_activation),
+]  # fmt: skip
+OutActivation = Activation | Literal["spec"]
+"""An activation, or `spec` for the spec's `act`: a word for what null means in a mapping, so that a cell can say it."""
 Padding = Literal["symmetric", "same", "valid"]
 """`symmetric`: (k-1)//2·dilation on both sides, PyTorch's habit. `same`: TensorFlow's, ceil(size/stride) out, the
 odd pixel at the end. `valid`: none."""
@@ -181,7 +206,7 @@ class FrozenDict(dict[_K, _V]):
 
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
-    # Their order counts, as that of stages does.
+    # The order counts, because stages are in order.
     def __eq__(self, other: object) -> bool:
         same = super().__eq__(other) is True
         return same and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))

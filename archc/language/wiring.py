@@ -1,4 +1,4 @@
-"""Which row consumes which: the one place that reads references."""
+"""Which row reads which: the only code that resolves references."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def _precedes(spec: Spec, found: Tap, row: Position) -> bool:
 
 
 def inputs(spec: Spec) -> dict[Position, tuple[Tap, ...]]:
-    """For every row, in order, the places it takes its inputs from.
+    """The places that every row takes its inputs from, in order.
 
     Raises:
         SpecError: listing every reference that cannot be resolved.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from archc.document.diagnostics import Diagnostic
-from archc.extras import MissingExtraError
 
 
 class PredictionError(ValueError):
@@ -24,7 +23,3 @@ class PredictionError(ValueError):
 
 class ImageError(PredictionError):
     """One image that cannot be used. It is skipped; the others are not."""
-
-
-class MissingLibraryError(MissingExtraError):
-    """A library that predictions need is not installed, or cannot be imported; the message says what to install."""

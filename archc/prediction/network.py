@@ -14,8 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
-from archc.backends import backend_of
-from archc.backends.torch import build
+from archc.backends import backend_of, builder
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Shape, ShapeError, infer
@@ -23,7 +22,6 @@ from archc.prediction.boxes import ObjectDetector
 from archc.prediction.class_names import class_names
 from archc.prediction.classify import DEFAULT_TOP, Classifier
 from archc.prediction.errors import PredictionError
-from archc.prediction.libraries import keras_backend
 from archc.prediction.predictor import Predictor
 from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, TorchScores
 from archc.prediction.segment import Segmenter
@@ -83,21 +81,22 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
     Raises:
         PredictionError: class names that do not fit, or a device that cannot be used.
         WeightsError: a checkpoint that cannot be read, or does not fit.
-        MissingLibraryError: Keras is not installed.
+        MissingExtraError: Keras is not installed.
     """
     names = class_names(options.classes, task.kind, task.classes)
     if task.kind != "boxes" and keras_file.named_by(checkpoint):
-        keras = keras_backend()
+        from archc.backends import keras
+
         try:
             with keras.on_device(device):
-                model = keras.build(graph, seed=0)
+                model = builder("keras").build(graph, seed=0)
                 found = _load(model, checkpoint)
         except keras.NoDeviceError as error:
             raise _no_device(device, str(error)) from None
         return Loaded(_predictor(graph, task, KerasScores(model, device, task.output), names, options), found)
     place = usable(device)
     # Nothing is drawn that the checkpoint would overwrite.
-    module = build(graph, device="meta")
+    module = builder("torch").build(graph, device="meta")
     found = _load(module, checkpoint)
     return Loaded(_predictor(graph, task, _torch(module, task, place), names, options), found)
 
@@ -169,14 +168,13 @@ def refuses(graph: Graph, height: int, width: int) -> str:
     """Why a network cannot take an input of this size; empty where it can."""
     assert isinstance(graph.input.shape, Image)
     shapes: dict[str, Shape] = {graph.input.name: Image(graph.input.shape.channels, height, width)}
-    before = graph.shapes()
     for node in graph.nodes[1:]:
         inputs = tuple(shapes[name] for name in node.inputs)
         try:
             shapes[node.name] = infer(node.op, inputs)
         except ShapeError as error:
             return f"`{node.name}`: {error}"
-        if node.op.weights(*inputs) != node.op.weights(*(before[name] for name in node.inputs)):
+        if [weight.shape for weight in node.op.weights(*inputs)] != [weight.shape for weight in node.weights]:
             return f"the weights of `{node.name}` fit an input of {graph.input.shape.width}×{graph.input.shape.height}"
     return ""
 

@@ -42,6 +42,7 @@ def predict(
     classes: str | PathLike[str] | Sequence[str] | None = None,
     batch_size: int | None = None,
     device: torch.device | str | None = None,
+    allow: str | Sequence[str] = (),
 ) -> list[Answer]:
     """Predict what is in images; see `archc.predict`."""
     check_libraries()
@@ -54,7 +55,7 @@ def predict(
     options = Options(top, threshold, classes)
     keras = backend_of(model_or_path) == "keras"
     if not keras and not isinstance(model_or_path, sys.modules["torch"].nn.Module):
-        graph, spec, checkpoint = _named(model_or_path, overrides, weights, threshold)
+        graph, spec, checkpoint = _named(model_or_path, overrides, weights, threshold, allow)
         task = _task(graph, spec, options)
         return _run(_load(graph, task, checkpoint, options, device), task, sources, batch_size)
     if weights is not None or overrides:
@@ -66,7 +67,11 @@ def predict(
 
 
 def _named(
-    network: Any, overrides: Sequence[str], weights: str | PathLike[str] | None, threshold: float | None
+    network: Any,
+    overrides: Sequence[str],
+    weights: str | PathLike[str] | None,
+    threshold: float | None,
+    allow: str | Sequence[str],
 ) -> tuple[Graph, Spec | None, Path]:
     """The graph of a network that is not built yet, the spec it comes from, and its checkpoint."""
     if isinstance(network, Graph | Spec):
@@ -79,7 +84,7 @@ def _named(
             return keeping(network, threshold), None, Path(weights)
         spec, checkpoint = network, Path(weights)
     elif isinstance(network, str | PathLike | Mapping):
-        spec, checkpoint, found = find(network, overrides, weights)
+        spec, checkpoint, found = find(network, overrides, weights, allow=allow)
         _warn(found, SpecWarning)
     else:
         kind = type(network).__name__

@@ -43,14 +43,16 @@ def find(
     source: str | PathLike[str] | Mapping[str, Any],
     changes: Sequence[str] = (),
     weights: str | PathLike[str] | None = None,
+    *,
+    allow: str | Sequence[str] = (),
 ) -> Trained:
     """The spec and the checkpoint of a network.
 
     `source` is a directory that `archc build -o` wrote, a `.safetensors` or `.keras` file of archc's, or with `weights`
-    also a spec's path, bundled name or mapping. `changes` are overrides.
+    also a spec's path, bundled name or mapping. `changes` are overrides; `allow` is that of `archc.load`.
 
     A spec inside a directory or a file of weights may come from a stranger, with the weights. It is read as data:
-    nothing is imported for it, and it calls no resolvers.
+    nothing is imported for it, whatever is allowed; it calls no resolvers and reads no other file.
 
     Raises:
         PredictionError: there are no weights, or not the files that `archc build -o` writes.
@@ -59,7 +61,7 @@ def find(
     """
     checkpoint = None if weights is None else _regular(Path(fspath(weights)))
     if isinstance(source, Mapping):
-        return _named(source, changes, _needed("the spec", checkpoint))
+        return _named(source, changes, _needed("the spec", checkpoint), allow)
     name = fspath(source)
     path = Path(name)
     if path.is_dir():
@@ -74,7 +76,7 @@ def find(
         raise PredictionError(Diagnostic("no-weights", message, help=_IN_PYTHON))
     if path.suffix.lower() in SUFFIXES:
         raise PredictionError(Diagnostic("no-weights", f"`{name}` is an image; the network comes first"))
-    return _named(name, changes, _needed(f"`{name}`", checkpoint))
+    return _named(name, changes, _needed(f"`{name}`", checkpoint), allow)
 
 
 _TRUST = "where you trust it, name the spec itself: SPEC --weights FILE"
@@ -89,18 +91,17 @@ def _needed(spec: str, checkpoint: Path | None) -> Path:
     raise PredictionError(Diagnostic("no-weights", message, help=help))
 
 
-def _named(source: str | Mapping[str, Any], changes: Sequence[str], weights: Path) -> Trained:
+def _named(
+    source: str | Mapping[str, Any], changes: Sequence[str], weights: Path, allow: str | Sequence[str]
+) -> Trained:
     """A spec that the user named."""
     with _no_python_warnings():
-        spec = load_spec(source, changes, blocks=REGISTRY)
+        spec = load_spec(source, changes, blocks=REGISTRY.allowing(allow))
     return Trained(spec, weights, spec.warnings)
 
 
 def _built(tree: Map, name: str, changes: Sequence[str], weights: Path) -> Trained:
     """A spec that came with the weights."""
-    check_libraries()
-    from archc.weights.origin import KNOWN
-
     if "defaults" in tree.items:
         message = "a spec that comes with weights cannot inherit from other files"
         raise fail("bad-defaults", message, tree.key_span("defaults"), help=_TRUST)
@@ -109,7 +110,7 @@ def _built(tree: Map, name: str, changes: Sequence[str], weights: Path) -> Train
             message = f"`{str(leaf.value)[:60]}` calls a resolver; a spec that comes with weights cannot"
             raise fail("interpolation", message, leaf.span, help=_TRUST)
     with _no_python_warnings():
-        spec = Document(tree, name, KNOWN).spec(overrides.parse(changes))
+        spec = Document(tree, name, REGISTRY.closed()).spec(overrides.parse(changes))
     asked = tuple(w for w in spec.warnings if w.span is not None and w.span.source.kind == "override")
     return Trained(spec, weights, asked)
 

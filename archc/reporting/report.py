@@ -10,7 +10,7 @@ from rich.console import Console
 from archc.ir.ops import show
 from archc.reporting import numbers
 from archc.reporting.console import line
-from archc.reporting.model import Summary, Report
+from archc.reporting.model import Report, Summary
 from archc.reporting.tables import Column, Table, facts, number
 
 

@@ -66,6 +66,17 @@ def test_what_is_refused(output: str, images: list[str], message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_names_that_become_too_long(here: Path) -> None:
+    """A name that just fits is written; one that does not is refused before anything is written."""
+    longest = "x" * 251 + ".png"
+    save(noise(8, 8), here / longest)
+    assert [entry.name for entry in here.iterdir()] == [longest]
+    assert placed("out", f"a/{longest}") == [f"out/{longest}"]
+    for image in ("y" * 250 + ".jp2", "é" * 125 + ".jp2"):
+        with pytest.raises(click.UsageError, match="has a name of more than 255 bytes; rename the image"):
+            placed("out", "a/cat.png", f"a/{image}")
+
+
 def test_what_exists_is_kept_unless_forced(here: Path) -> None:
     (here / "out.png").touch()
     with pytest.raises(click.UsageError, match=r"out\.png exists already; `--force` overwrites"):
@@ -82,6 +93,13 @@ def test_pictures_are_never_drawn_over(here: Path) -> None:
     ]:
         with pytest.raises(click.UsageError, match="is one of the images"):
             placed(output, *images, force=True)
+
+
+def test_messages_cannot_move_the_cursor() -> None:
+    for output, images in (("\x1b[2J.txt", ["a.png"]), ("out", ["\x1b[2J/a.png", "b/a.png"]), ("\n.png", ["a", "b"])):
+        with pytest.raises(click.UsageError) as caught:
+            placed(output, *images)
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

@@ -149,6 +149,20 @@ def test_several_pictures_are_drawn_into_a_directory(run: Run, segmenter: Path, 
     assert result.out.endswith(f"\n\nwrote 2 images into {out}\n")
 
 
+def test_a_drawing_that_cannot_be_written_stops_nothing(run: Run, segmenter: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.webp", "c.png"):
+        save(noise(90, 70), tmp_path / "many" / name)
+    save(noise(17_000, 600), tmp_path / "many" / "b.webp.bmp")
+    (tmp_path / "many" / "b.webp").unlink()
+    (tmp_path / "many" / "b.webp.bmp").rename(tmp_path / "many" / "b.webp")
+    out = tmp_path / "out"
+    result = run("predict", str(segmenter), str(tmp_path / "many"), "-o", str(out), "--json")
+    assert result.code == 1
+    assert [entry.get("drawn") for entry in result.json] == [str(out / "a.png"), None, str(out / "c.png")]
+    assert all("classes" in entry for entry in result.json)
+    assert f"Error: {out / 'b.webp'}: WEBP cannot hold 17000×" in result.err
+
+
 def test_pictures_are_upright_before_all_else(run: Run, segmenter: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side

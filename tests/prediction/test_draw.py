@@ -11,7 +11,7 @@ from PIL import Image, ImageFont
 from torchvision.utils import draw_segmentation_masks
 
 from archc.prediction import draw
-from archc.prediction.results import ClassArea, Detected, Detection, Segmented
+from archc.prediction.results import ClassArea, Classified, Detected, Detection, Segmented
 from tests.prediction.samples import noise
 
 
@@ -202,7 +202,20 @@ def test_grey_pictures_are_drawn_on_in_colour() -> None:
     assert draw.draw(segmented).getpixel((5, 5)) == (76, 0, 0)
 
 
+def test_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="a `Classified` has no mask and no boxes"):
+        draw.draw(Classified(Path("a.png"), ()))
+
+
 # Letters
+
+
+def test_one_name_that_no_font_has_costs_no_other_its_letters() -> None:
+    font = draw._font(20, ["cat", "собака", "\ue000"])
+    assert draw.writes(font, "cat")
+    if draw._opened("DejaVuSans.ttf", 20):
+        assert draw.writes(font, "собака")
+    assert draw._font(20, ["cat", "dog"]) == draw._own_font(20) or draw._font(20, ["cat"]).getname()[0] == "Aileron"
 
 
 def test_letters_that_no_font_has_become_the_classs_number() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.io
 from PIL import Image
 
 from archc.document.rules import RULES
@@ -121,6 +122,16 @@ def test_floating_point_and_32_bits_are_ambiguous(tmp_path: Path) -> None:
     assert problem(integers) == "unsupported-image: has 32 bits per pixel"
     lab = save(Image.new("LAB", (8, 8)), tmp_path / "lab.tif")
     assert problem(lab) == "unsupported-image: is in CIE LAB colours"
+
+
+@pytest.mark.parametrize("kind", [np.int32, np.int16, np.uint32])
+@pytest.mark.parametrize("most", [255, 30_000])
+def test_integers_of_unknown_range_are_ambiguous(tmp_path: Path, kind: type, most: int) -> None:
+    """Are 0 to 255 in 32 bits a bright image, or an almost black one?"""
+    values = np.linspace(0, most, 40 * 30).reshape(30, 40).astype(kind)
+    path = tmp_path / "i.tif"
+    skimage.io.imsave(path, values, check_contrast=False)
+    assert problem(path) == "unsupported-image: has 32 bits per pixel"
 
 
 def test_what_is_no_picture(tmp_path: Path) -> None:

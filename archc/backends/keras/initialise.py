@@ -10,17 +10,20 @@ import numpy as np
 from archc.backends.keras.runtime import keras
 from archc.ir.graph import Node
 from archc.ir.initial import CUT, ZEROS, Distribution
+from archc.ir.state import Array
 
 
 class Draw(keras.initializers.Initializer):
-    """Draws from a distribution with a generator that all layers of a network share."""
+    """Draws from a distribution with a generator that all layers of a network share; zeros without a generator."""
 
-    def __init__(self, distribution: Distribution, generator: np.random.Generator) -> None:
+    def __init__(self, distribution: Distribution, generator: np.random.Generator | None) -> None:
         self.distribution, self.generator = distribution, generator
 
     def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
         """Numbers of this shape."""
-        return keras.ops.convert_to_tensor(_drawn(self.distribution, tuple(shape), self.generator), dtype)
+        if self.generator is None:
+            return keras.ops.zeros(shape, dtype)
+        return keras.ops.convert_to_tensor(drawn(self.distribution, tuple(shape), self.generator), dtype)
 
     def stock(self) -> Any:
         """Keras's own initializer of the same distribution, which is what a saved layer states."""
@@ -36,8 +39,11 @@ _FAR = 5
 """Standard deviations beyond which a cut leaves a normal distribution as it is, for all that float32 shows."""
 
 
-def _drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.random.Generator) -> Any:
+def drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """Numbers of this shape from a distribution, in 32 bits."""
     kind, scale = distribution
+    if kind == "constant":
+        return np.full(shape, scale, np.float32)
     if kind == "uniform":
         values = generator.random(shape, np.float32)
         values *= np.float32(2 * scale)
@@ -51,14 +57,19 @@ def _drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.ran
 
 
 class Initial:
-    """The initializers of a layer's weights, as its node states their distributions."""
+    """The initializers of one layer, by the distributions that its node states.
 
-    def __init__(self, node: Node, generator: np.random.Generator) -> None:
+    `asked` are the weights whose initializer the layer's rule has asked for. The others are drawn afterwards.
+    """
+
+    def __init__(self, node: Node, generator: np.random.Generator | None) -> None:
         self._distributions = {weight.name: weight.initial for weight in node.weights}
         self._generator = generator
+        self.asked: set[str] = set()
 
     def __call__(self, name: str) -> Any:
-        """The initializer of the weight of this name; of zeros where the layer has none."""
+        """The initializer of the weight of this name; zeros where the layer has none, such as a bias."""
+        self.asked.add(name)
         distribution = self._distributions.get(name, ZEROS)
         if distribution.kind != "constant":
             return Draw(distribution, self._generator)
@@ -67,8 +78,7 @@ class Initial:
 
 
 def settle(layer: Any) -> None:
-    """Put Keras's own initializers where this module's have done their work, so that the layer can be saved."""
-    for name in ("kernel_initializer", "depthwise_initializer", "bias_initializer"):
-        used = getattr(layer, name, None)
+    """Replace the initializers of this module by Keras's own once they have been used, so that the layer can be saved."""
+    for name, used in list(vars(layer).items()):
         if isinstance(used, Draw):
             setattr(layer, name, used.stock())

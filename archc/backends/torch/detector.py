@@ -18,9 +18,9 @@ from torch import Tensor, nn
 
 from archc.backends.torch.build import compiled
 from archc.backends.torch.layers import Factory
-from archc.backends.torch.parts import Part, Parts, parts
+from archc.backends.torch.parts import parts
 from archc.ir.graph import Graph
-from archc.language.detector import DefaultBoxes, FasterRcnn, PictureResize, Ssd, of_level
+from archc.language.detector import DefaultBoxes, FasterRcnn, ImageResize, Ssd, of_level
 
 try:
     from torchvision.models.detection import FasterRCNN
@@ -35,22 +35,28 @@ except ModuleNotFoundError as error:
 
 
 def detector(graph: Graph, factory: Factory) -> nn.Module:
-    """The module of a graph with a `detector`, in training mode, before its weights are set."""
+    """The module of a graph with a `detector`, in training mode, before its weights are set.
+
+    Raises:
+        NotADetectorError: see `parts`.
+    """
     split = parts(graph)
-    modules = {part.path: _module(part, factory) for part in (split.backbone, *split.heads, *split.calls)}
-    make = {FasterRcnn: _faster_rcnn, Ssd: _ssd}[type(graph.detector)]
-    return make(graph.detector, graph, split, modules)
+    first = graph.shapes()[next(iter(graph.levels.values()))]
+    # torchvision's FasterRCNN asks its backbone for `out_channels`.
+    modules = {"backbone": compiled(split.backbone.graph, factory, out_channels=first.channels)}
+    for part in (*split.heads, *split.calls):
+        modules[part.path] = compiled(part.graph, factory, part.inside)
+    if isinstance(graph.detector, FasterRcnn):
+        return _faster_rcnn(graph.detector, graph, modules)
+    assert isinstance(graph.detector, Ssd)
+    return _ssd(graph.detector, graph, modules)
 
 
-def _module(part: Part, factory: Factory) -> nn.Module:
-    return compiled(part.graph, factory, part.inside)
-
-
-def _ssd(settings: Ssd, graph: Graph, split: Parts, modules: Mapping[str, nn.Module]) -> nn.Module:
+def _ssd(settings: Ssd, graph: Graph, modules: Mapping[str, nn.Module]) -> nn.Module:
     assert graph.preprocessing is not None
     height, width = graph.preprocessing.size
     return SSD(  # type: ignore[no-any-return]
-        modules[split.backbone.path],
+        modules["backbone"],
         _default_boxes(settings.boxes, len(graph.levels)),
         (width, height),
         graph.num_classes,
@@ -65,13 +71,10 @@ def _ssd(settings: Ssd, graph: Graph, split: Parts, modules: Mapping[str, nn.Mod
     )
 
 
-def _faster_rcnn(settings: FasterRcnn, graph: Graph, split: Parts, modules: Mapping[str, nn.Module]) -> nn.Module:
+def _faster_rcnn(settings: FasterRcnn, graph: Graph, modules: Mapping[str, nn.Module]) -> nn.Module:
     rpn, box, levels = settings.rpn, settings.box, list(graph.levels)
-    backbone = modules[split.backbone.path]
-    backbone.out_channels = graph.shapes()[graph.levels[levels[0]]].channels  # type: ignore[assignment]
-    predictor = [part for part in split.calls if part.path.startswith("roi_heads.box_predictor.")]
     return FasterRCNN(  # type: ignore[no-any-return]
-        backbone,
+        modules["backbone"],
         **_resize(settings.resize),
         **_normalise(graph),
         rpn_anchor_generator=AnchorGenerator(
@@ -93,7 +96,9 @@ def _faster_rcnn(settings: FasterRcnn, graph: Graph, split: Parts, modules: Mapp
             [name for name in levels if name in box.levels], box.roi_size, box.sampling_ratio
         ),
         box_head=modules["roi_heads.box_head"],
-        box_predictor=BoxPredictor(*(modules[part.path] for part in predictor)),
+        box_predictor=BoxPredictor(
+            modules["roi_heads.box_predictor.scores"], modules["roi_heads.box_predictor.deltas"]
+        ),
         box_score_thresh=box.score_thresh,
         box_nms_thresh=box.nms_thresh,
         box_detections_per_img=box.detections_per_img,
@@ -114,7 +119,7 @@ def _normalise(graph: Graph) -> dict[str, list[float]]:
     }
 
 
-def _resize(resize: PictureResize) -> dict[str, Any]:
+def _resize(resize: ImageResize) -> dict[str, Any]:
     return {"min_size": resize.min_size, "max_size": resize.max_size, "size_divisible": resize.size_divisible}
 
 

@@ -179,7 +179,7 @@ class _Writer:
     def _module(self, name: str) -> str:
         name = self.scope.shared.get(name, name)
         if name.isdecimal():
-            return f"self[{[item for item in self.scope.items if item not in self.scope.shared].index(name)}]"
+            return f"self[{[item for item, _ in module_names(self.scope)].index(name)}]"
         return f"self.{attribute(name)}"
 
     def _fresh(self) -> str:

@@ -83,6 +83,27 @@ def parts(graph: Graph) -> Parts:
     return split
 
 
+def limits(graph: Graph) -> Iterator[tuple[Region | None, str]]:
+    """What keeps this backend from building a network, beyond single operations, and the row that it is about."""
+    for region in graph.regions:
+        if region.shares and not _callable(region, graph.region[region.shares]):
+            yield region, f"row `{region.name}` shares the weights of `{region.shares}`, but not its operations"
+    if graph.detector is not None:
+        try:
+            parts(graph)
+        except NotADetectorError as error:
+            yield None, f"torchvision's detector cannot be made of `{graph.name}`: {error}"
+    elif graph.calls:
+        yield None, f"`{graph.name}` has heads on proposals, but no detector that makes proposals"
+
+
+def _callable(region: Region, owner: Region) -> bool:
+    """Whether a row can call the module of the row whose weights it uses."""
+    theirs = {node.name: (node.op, node.inputs) for node in owner.subgraph.nodes}
+    same = all(theirs.get(node.name) == (node.op, node.inputs) for node in region.subgraph.nodes)
+    return same and [region.inputs.index(n) for n in region.inputs] == [owner.inputs.index(n) for n in owner.inputs]
+
+
 def _until(graph: Graph, outputs: Mapping[str, str]) -> Graph:
     """The graph that computes only these values."""
     live = set(outputs.values())
