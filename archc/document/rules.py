@@ -452,8 +452,10 @@ _TABLE = (
     _error(
         "unsupported-op",
         "an operation that a backend does not have",
-        "A backend makes each operation of a network by a rule of its own: torch and Keras have one for every operation "
-        "of archc's. The place is the row that needs the operation. Build with another backend, or give this one a rule.",
+        "A backend has a rule for each operation; those for torch and Keras have one for all of archc's own. The place "
+        "is the row that needs the operation. Build with another backend, or add a rule to this one. A detector that "
+        "torchvision's classes cannot be built around, and a rule that makes wrong tensors, are refused under this id, "
+        "too.",
         "archc.build(graph_with_my_operation, backend='keras')",
     ),
     # Warnings

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
-from archc.backends import backend_of, builder
+from archc.backends import builder, of
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Shape, ShapeError, infer
@@ -108,12 +108,17 @@ def from_model(
     Without a `device`, the network stays where it is; with one, a copy of a torch module is moved there.
 
     Raises:
-        PredictionError: class names that do not fit, a threshold below the detector's own, a module on the meta
-            device, or a device that cannot be used, such as any for a Keras model, which Keras places itself.
+        PredictionError: class names that do not fit, a threshold below the detector's own, a detector's plain network,
+            a module on the meta device, or a device that cannot be used, such as any for a Keras model, which Keras
+            places itself.
     """
     names = class_names(options.classes, task.kind, task.classes)
     _check_threshold(graph, options.threshold)
-    if backend_of(model) == "keras":
+    backend = of(model)
+    if task.kind == "boxes" and backend is not None and not backend.detects:
+        message = f"the {backend.name} model of `{graph.name}` returns the raw predictions of its heads, not boxes"
+        raise PredictionError(Diagnostic("not-a-classifier", message, help="build the detector with torch"))
+    if backend is not None and backend.name == "keras":
         if device is not None:
             raise _no_device(str(device), "Keras places a model itself; leave `device` out")
         return _predictor(graph, task, KerasScores(model, None, task.output), names, options)
