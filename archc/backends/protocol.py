@@ -42,7 +42,11 @@ class Backend(ABC):
 
     def unsupported(self, graph: Graph) -> tuple[Diagnostic, ...]:
         """Why this backend cannot make a network, each reason at the row that it stems from; empty where it can."""
-        found = [
+        return self.lacking(graph) or tuple(self.limits(graph))
+
+    def lacking(self, graph: Graph) -> tuple[Diagnostic, ...]:
+        """The operations of a network that this backend does not support, each at the row that needs it."""
+        return tuple(
             Diagnostic(
                 "unsupported-op",
                 f"the {self.name} backend has no `{node.op.kind}`, which row `{region.name}` needs",
@@ -53,8 +57,7 @@ class Backend(ABC):
             for region in _regions(self.covers(graph))
             for node in {node.op: node for node in region.subgraph.nodes}.values()
             if not self.supports(node.op)
-        ]
-        return tuple(found) or tuple(self.limits(graph))
+        )
 
     def require(self, graph: Graph) -> None:
         """Check that this backend can make a network.
