@@ -64,7 +64,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=arguments.output_path(),
     help="Draw the mask or the boxes over the image into this file; for several images, into this directory.",
 )
 @arguments.force
