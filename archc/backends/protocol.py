@@ -74,7 +74,13 @@ class Builder(Backend):
 
     @abstractmethod
     def build(
-        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+        self,
+        graph: Graph,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+        state: State | None = None,
     ) -> Any:
         """Build the model of a graph. It knows its graph (`graph_of`).
 

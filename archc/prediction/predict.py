@@ -46,14 +46,15 @@ def predict(
 ) -> list[Answer]:
     """Predict what is in images; see `archc.predict`."""
     check_libraries()
-    from archc.backends import backend_of
+    from archc.backends import of
     from archc.prediction.network import Options, evaluating, from_model
     from archc.weights.origin import graph_of, unwrapped
 
     _check_numbers(top, threshold, batch_size)
     sources = collect(images)
     options = Options(top, threshold, classes)
-    keras = backend_of(model_or_path) == "keras"
+    backend = of(model_or_path)
+    keras = backend is not None and backend.name == "keras"
     if not keras and not isinstance(model_or_path, sys.modules["torch"].nn.Module):
         graph, spec, checkpoint = _named(model_or_path, overrides, weights, threshold, allow)
         task = _task(graph, spec, options)

@@ -59,7 +59,7 @@ def find(
         SpecError: as `archc.load`; or a spec beside the weights that names Python code or calls a resolver.
         WeightsError: a file of weights that cannot be read.
     """
-    checkpoint = None if weights is None else _regular(Path(fspath(weights)))
+    checkpoint = None if weights is None else _model_in(_regular(Path(fspath(weights))))
     if isinstance(source, Mapping):
         return _named(source, changes, _needed("the spec", checkpoint), allow)
     name = fspath(source)
@@ -122,12 +122,18 @@ def _regular(path: Path) -> Path:
     return path
 
 
-def _model_in(directory: Path) -> Path:
-    """The weights in a directory that `archc build -o` wrote; torch's, where there are none."""
-    models = [directory / name for name in MODEL_FILES.values()]
+def _model_in(path: Path) -> Path:
+    """The file of weights in a directory that `archc build -o` wrote; any other path as it is.
+
+    Raises:
+        PredictionError: the directory holds weights for several backends, perhaps of different networks.
+    """
+    if not path.is_dir():
+        return path
+    models = [path / file for file in MODEL_FILES.values()]
     found = [model for model in models if model.is_file()]
-    if len(found) > 1:  # `archc build -o` never leaves two: one of them may be an older network's
-        message = f"`{directory}` holds {' and '.join(model.name for model in found)}"
+    if len(found) > 1:  # `archc build -o` never leaves two
+        message = f"`{path}` holds {' and '.join(model.name for model in found)}"
         raise PredictionError(Diagnostic("no-weights", message, help="name the file to predict with"))
     return (found or models)[0]
 

@@ -7,4 +7,14 @@ from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import EXPRESSIONS, RULES, uninitialised
 from archc.backends.torch.parts import paths
 
-__all__ = ["BACKEND", "EXPRESSIONS", "RULES", "assemble", "build", "initialise", "module_path", "paths", "uninitialised"]
+__all__ = [
+    "BACKEND",
+    "EXPRESSIONS",
+    "RULES",
+    "assemble",
+    "build",
+    "initialise",
+    "module_path",
+    "paths",
+    "uninitialised",
+]

@@ -28,24 +28,34 @@ class Torch(Builder):
     detects = True
 
     def supports(self, op: Op) -> bool:
+        """Whether there is a rule for it."""
         return supports(op)
 
     def limits(self, graph: Graph) -> Iterator[Diagnostic]:
+        """Shared rows that differ, and levels that make no detector of torchvision's."""
         for region, message in limits(graph):
             yield Diagnostic("unsupported-op", message, None if region is None else span(graph, region))
 
     def build(
-        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+        self,
+        graph: Graph,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+        state: State | None = None,
     ) -> nn.Module:
+        """See `archc.build`."""
         self.require(graph)
         return building.build(graph, device=device, dtype=dtype, seed=seed, state=state)
 
     def owns(self, model: Any) -> TypeGuard[nn.Module]:
-        # On Keras's torch backend, a Keras model is a torch module as well.
+        """Whether it is a torch module, and no Keras model: on Keras's torch backend, one is a torch module as well."""
         keras = any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__)
         return isinstance(model, nn.Module) and not keras
 
     def unwrap(self, model: Any) -> nn.Module:
+        """Out of `torch.compile` and `DataParallel`."""
         inner = model
         while GRAPH not in vars(inner):
             found = [inner._modules[name] for name in _WRAPPERS if inner._modules.get(name) is not None]
@@ -55,15 +65,19 @@ class Torch(Builder):
         return inner  # type: ignore[no-any-return]
 
     def graph_of(self, model: Any) -> Graph | None:
+        """The graph that `build` has left on the model."""
         return vars(self.unwrap(model)).get(GRAPH)
 
     def read(self, model: Any, graph: Graph | None = None) -> State:
+        """See `Builder.read`."""
         return tensors.read(self.unwrap(model), self._known(model, graph))
 
     def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
+        """See `Builder.write`."""
         tensors.write(self.unwrap(model), self._known(model, graph), state)
 
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
+        """See `Builder.changed`."""
         return tensors.changed(self.unwrap(model), graph, keys)
 
 

@@ -98,9 +98,7 @@ class _Assembler:
         self.shapes = graph.shapes()
         self.spare = overwritable(graph)
 
-    def outermost(
-        self, scope: Scope, returns: Mapping[str, str] | None, constants: Mapping[str, int]
-    ) -> nn.Module:
+    def outermost(self, scope: Scope, returns: Mapping[str, str] | None, constants: Mapping[str, int]) -> nn.Module:
         """A module whose forward is always written out; it returns these values as a dict."""
         source = forward_source(scope, self.spare, returns)
         return self._filled(Recipe(scope.label, False, source, tuple(constants.items())), scope)

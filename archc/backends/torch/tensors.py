@@ -51,7 +51,7 @@ def write(module: nn.Module, graph: Graph, state: State) -> None:
             if name not in born:
                 tensors[name].copy_(_tensor(value))
     if born:
-        for _, name in counters.items():
+        for name in counters.values():
             if name in tensors and tensors[name].is_meta and name not in born:
                 born[name] = torch.zeros_like(tensors[name], device="cpu")
         module.load_state_dict(born, strict=False, assign=True)
@@ -66,10 +66,8 @@ def changed(module: nn.Module, graph: Graph, keys: Collection[str] | None = None
     free = {path for name in names.values() if name not in wanted for path in _enclosing(name)} - used
     counters = {name for _, name in _counters(names)}
     found = [name for name, shape in wanted.items() if shapes.get(name) != shape]
-    for name in shapes:
-        if name not in wanted and name not in counters and not free.intersection(_enclosing(name)):
-            found.append(name)
-    return found
+    more = [name for name in shapes if name not in wanted and name not in counters]
+    return found + [name for name in more if free.isdisjoint(_enclosing(name))]
 
 
 def _enclosing(name: str) -> Iterator[str]:
