@@ -7,6 +7,8 @@ import os
 import stat
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -24,6 +26,36 @@ def entries(directory: Path) -> list[str]:
 def fill(staging: Path, text: str, names: tuple[str, ...] = NAMES) -> None:
     for name in names:
         (staging / name).write_text(text)
+
+
+def within(context: AbstractContextManager[Path], action: Callable[[Path], object]) -> None:
+    """Do something with what is staged."""
+    with context as staged:
+        action(staged)
+
+
+def failing(error: BaseException) -> Callable[[Path], object]:
+    def action(staged: Path) -> None:
+        if staged.is_dir():
+            fill(staged, "new")
+        else:
+            staged.write_text("new")
+        raise error
+
+    return action
+
+
+def while_appears(path: Path) -> Callable[[Path], object]:
+    """Write what was asked for while another program writes the same path."""
+
+    def action(staged: Path) -> None:
+        if staged.is_dir():
+            fill(staged, "mine")
+        else:
+            staged.write_text("mine")
+        path.write_text("yours")
+
+    return action
 
 
 def test_a_file_is_written_with_the_umasks_permissions(tmp_path: Path) -> None:
@@ -53,21 +85,18 @@ def test_the_old_file_stays_until_the_new_one_is_whole(tmp_path: Path) -> None:
 def test_a_failure_leaves_what_was_there(tmp_path: Path, error: type[BaseException]) -> None:
     target = tmp_path / "a"
     target.write_text("old")
-    with pytest.raises(error), replacing(target) as staged:
-        staged.write_text("new")
-        raise error
+    with pytest.raises(error):
+        within(replacing(target), failing(error()))
     assert target.read_text() == "old"
-    with pytest.raises(error), replacing_together(tmp_path / "new" / "inner", NAMES) as staging:
-        fill(staging, "new")
-        raise error
+    with pytest.raises(error):
+        within(replacing_together(tmp_path / "new" / "inner", NAMES), failing(error()))
     assert entries(tmp_path) == ["a"]
 
 
 def test_nothing_is_overwritten_unless_allowed_whenever_it_appears(tmp_path: Path) -> None:
     target = tmp_path / "a"
-    with pytest.raises(FileExistsError) as caught, replacing(target, overwrite=False) as staged:
-        staged.write_text("mine")
-        target.write_text("yours")
+    with pytest.raises(FileExistsError) as caught:
+        within(replacing(target, overwrite=False), while_appears(target))
     assert caught.value.filename == str(target)
     assert target.read_text() == "yours"
     with pytest.raises(FileExistsError):
@@ -101,9 +130,8 @@ def test_file_systems_without_links(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(files.os, "link", link)
     write_text(tmp_path / "a", "mine", overwrite=False)
     assert (tmp_path / "a").read_text() == "mine"
-    with pytest.raises(FileExistsError) as caught, replacing(tmp_path / "b", overwrite=False) as staged:
-        staged.write_text("mine")
-        (tmp_path / "b").write_text("yours")
+    with pytest.raises(FileExistsError) as caught:
+        within(replacing(tmp_path / "b", overwrite=False), while_appears(tmp_path / "b"))
     assert caught.value.filename == str(tmp_path / "b")
     assert (tmp_path / "b").read_text() == "yours"
     assert entries(tmp_path) == ["a", "b"]
@@ -172,12 +200,8 @@ def test_files_that_belong_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize("existing", ["spec", "report", "model", "other"])
 def test_of_two_writers_at_once_one_wins(tmp_path: Path, existing: str) -> None:
     target = tmp_path / "out"
-    with (
-        pytest.raises(FileExistsError) as caught,
-        replacing_together(target, NAMES, ["other"], overwrite=False) as staging,
-    ):
-        fill(staging, "mine")
-        (target / existing).write_text("yours")
+    with pytest.raises(FileExistsError) as caught:
+        within(replacing_together(target, NAMES, ["other"], overwrite=False), while_appears(target / existing))
     assert caught.value.filename == str(target / existing)
     assert entries(target) == [existing]
     assert (target / existing).read_text() == "yours"

@@ -14,7 +14,7 @@ from PIL import Image
 import archc
 from tests.cli.conftest import ROOT
 
-BLOCKER = '''
+BLOCKER = """
 import os, sys
 
 class Blocker:
@@ -23,7 +23,7 @@ class Blocker:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Blocker())
-'''
+"""
 
 
 @pytest.fixture(scope="module")

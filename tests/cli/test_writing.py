@@ -171,8 +171,7 @@ def test_a_full_disk_is_an_error(run: Run, tmp_path: Path, command: str) -> None
         cwd=output,
         env=environment,
         preexec_fn=limit,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        capture_output=True,
         text=True,
         check=False,
     )
