@@ -23,7 +23,7 @@ class NotADetectorError(ValueError):
 class Part:
     """Rows of the graph that become the module at `path`.
 
-    Names inside begin behind `inside`: a head of one row is kept under that row's own names.
+    Where `inside` names a row, the module is that row's own: its names leave out `inside`.
     """
 
     path: str
@@ -31,7 +31,7 @@ class Part:
     inside: str = ""
 
     def names(self, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """The canonical name of every weight, and its name in the state dict; `prefix` is the call's."""
+        """The canonical name of every weight, with the call's `prefix`, and its name in the state dict."""
         for key, _ in self.graph.tensors():
             local = key.removeprefix(f"{self.inside}.") if self.inside else key
             yield f"{prefix}{key}", ".".join([*([self.path] if self.path else []), module_path(local)])
@@ -39,7 +39,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A detector's parts. `heads` are those on levels, and `calls` those on proposals, by what they are."""
+    """A detector's parts: the backbone, the heads on levels (`heads`), and those on proposals (`calls`)."""
 
     backbone: Part
     heads: tuple[Part, ...]
@@ -99,7 +99,7 @@ def parts(graph: Graph) -> Parts:
 
 
 def limits(plan: Plan) -> Iterator[tuple[Region | None, str]]:
-    """What keeps this backend from building a network, beyond single operations, and the row that it is about."""
+    """Why torch cannot run a network although it supports every operation, with the row that the reason is about."""
     graph = plan.graph
     for region in graph.regions:
         if region.shares and not _callable(region, graph.region[region.shares]):
