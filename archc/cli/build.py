@@ -171,7 +171,7 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str
     """
     import archc
     from archc.cli.backends import keras
-    from archc.files import replacing_together
+    from archc.files import replacing_together, write_text
     from archc.language.dump import to_yaml
 
     others = [name for name in MODEL_FILES.values() if name != MODEL_FILES[backend]]
@@ -179,8 +179,8 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str
     weights = MODEL_FILES[backend]
     try:
         with replacing_together(directory, (*FILES, weights), others, overwrite=force) as staging:
-            (staging / SPEC_FILE).write_text(to_yaml(spec, full=True), encoding="utf-8")
-            (staging / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+            write_text(staging / SPEC_FILE, to_yaml(spec, full=True))
+            write_text(staging / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
             if backend == "keras":
                 keras().save(model, staging / weights)
             else:

@@ -123,11 +123,19 @@ def _regular(path: Path) -> Path:
 
 
 def _model_in(path: Path) -> Path:
-    """The file of weights in a directory that `archc build -o` wrote; any other path as it is."""
+    """The file of weights in a directory that `archc build -o` wrote; any other path as it is.
+
+    Raises:
+        PredictionError: the directory holds weights for several backends, perhaps of different networks.
+    """
     if not path.is_dir():
         return path
     models = [path / file for file in MODEL_FILES.values()]
-    return next((model for model in models if model.is_file()), models[0])
+    found = [model for model in models if model.is_file()]
+    if len(found) > 1:  # `archc build -o` never leaves two
+        message = f"`{path}` holds {' and '.join(model.name for model in found)}"
+        raise PredictionError(Diagnostic("no-weights", message, help="name the file to predict with"))
+    return (found or models)[0]
 
 
 def _check_directory(directory: Path, needed: Sequence[Path]) -> None:

@@ -130,6 +130,13 @@ def test_a_place_that_cannot_be_written(here: Path) -> None:
     assert sorted(entry.name for entry in here.iterdir()) == ["b.png", "file"]
 
 
+def test_a_file_that_appears_meanwhile_is_kept(here: Path) -> None:
+    (here / "a.png").write_bytes(b"mine")
+    with pytest.raises(click.ClickException, match="File exists"):
+        save(noise(8, 8), here / "a.png", overwrite=False)
+    assert (here / "a.png").read_bytes() == b"mine"
+
+
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")
 def test_others_may_read_what_the_umask_lets_them(here: Path) -> None:
     previous = os.umask(0o027)

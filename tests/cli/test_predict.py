@@ -464,7 +464,7 @@ def test_what_is_not_installed_is_named(
     ("hidden", "backend", "message"),
     [
         ("keras", "torch", "this needs keras, which is not installed: pip install 'archc[keras]'"),
-        ("", "nonsense", "Keras cannot compute with 'nonsense': set KERAS_BACKEND to torch or jax"),
+        ("", "nonsense", "compute with nonsense, but it has no such backend: set KERAS_BACKEND to torch or jax"),
         ("", "openvino", "Keras was told to compute with openvino, but openvino is not installed"),
     ],
 )
