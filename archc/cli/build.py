@@ -161,9 +161,8 @@ def _write_files(directory: Path, spec: Spec, report: Report, model: Any, backen
     import archc
     from archc.cli.backends import keras
     from archc.cli.counting import require
-    from archc.language.dump import to_yaml
 
-    resolved = to_yaml(spec, full=True)
+    resolved = spec.to_yaml(full=True)
     (directory / SPEC_FILE).write_text(resolved, encoding="utf-8")
     (directory / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
     if backend == "keras":

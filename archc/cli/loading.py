@@ -85,14 +85,14 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     from archc.blocks.lower import lower
     from archc.document.diagnostics import SpecError
     from archc.document.overrides import parse, sweep
-    from archc.language.load import Document
+    from archc.language.load import document
 
-    document = Document.open(source, REGISTRY)
+    opened = document(source, REGISTRY)
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:
             with _no_python_warnings():
-                spec = document.spec(chosen)
+                spec = opened.read(chosen)
             found = spec.warnings
             graph = lower(spec)
             yield Outcome(chosen, graph, (), (*found, *graph.warnings))

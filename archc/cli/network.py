@@ -85,15 +85,13 @@ def _stated(path: Path, overrides: Sequence[str]) -> Spec:
 
 def _from_text(path: Path, text: str | None, overrides: Sequence[str]) -> Spec:
     from archc.document.diagnostics import Source, SpecWarning
-    from archc.document.overrides import parse
-    from archc.document.yaml import read_text
-    from archc.language.load import Document
+    from archc.language.load import stated
     from archc.weights.origin import KNOWN
 
     if text is None:
         raise click.UsageError(f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        spec = Document(read_text(Source(str(path), text)), path.stem, KNOWN).spec(parse(overrides))
+        spec = stated(Source(str(path), text), path.stem, overrides, blocks=KNOWN)
     show_warnings(spec, built=True)
     return spec

@@ -36,6 +36,4 @@ def show(request: Request, after: str, full: bool) -> None:
 
         sys.stdout.write(text(lowered(spec)) + "\n")
         return
-    from archc.language.dump import to_yaml
-
-    sys.stdout.write(to_yaml(spec if after == "load" else passes.run(spec, after), full=full))
+    sys.stdout.write((spec if after == "load" else passes.run(spec, after)).to_yaml(full=full))

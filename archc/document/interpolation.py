@@ -1,18 +1,28 @@
-"""`${name}`: values that refer to other values, resolved by OmegaConf; the plain case is resolved without it."""
+"""`${name}`: values that refer to other values.
+
+A value that is one plain reference is resolved here. OmegaConf computes all others, after they have been checked.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
-from archc.document.diagnostics import Diagnostic, SpecError, did_you_mean, fail
-from archc.document.tree import Map, Path, Scalar, Seq, Tree, dotted, find, from_plain, plain, replace_at
+from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail
+from archc.document.lazy import IMPORTING
+from archc.document.tree import Map, Path, Scalar, Seq, Tree, dotted, find, replace_all
 
 MAX_EXPANSION = 1_000
+"""Values that one interpolation may expand to."""
+MAX_TOTAL = 50_000
+"""Values that all interpolations of a document may expand to together."""
 MAX_LENGTH = 1_000
+MAX_CHAIN = 50
+MAX_HINTS = 100
+"""Problems that get a suggestion; searching for one takes time for each key there is."""
 RESOLVERS = ("oc.env", "oc.decode")
-"""OmegaConf's own that a spec may call, its others being ways to compute references; and any that Python registers."""
+"""OmegaConf's own functions that a document may call. Those that Python code registered may be called, too."""
 
 _WHOLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _OPENING = re.compile(r"(\\*)\$\{\s*([^{}]*?)\s*(?=[{}$]|$)")
@@ -20,6 +30,16 @@ _REFERENCE = re.compile(r"(\.*)(\w+(?:\.\w+|\[\w+\])*)")
 _RESOLVER = re.compile(r"([A-Za-z_][\w.]*)\s*:")
 
 Leaf = tuple[Path, Scalar]
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """A document with its interpolations resolved. Those that cannot be stay as they are written."""
+
+    tree: Map
+    problems: list[Diagnostic]
+    unresolved: frozenset[Span]
+    """Where the ones stand that stay, including those that only refer to another that has a problem."""
 
 
 def leaves(tree: Tree, path: Path = ()) -> list[Leaf]:
@@ -33,27 +53,37 @@ def leaves(tree: Tree, path: Path = ()) -> list[Leaf]:
     return found
 
 
-def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map) -> Map:
-    """The tree with its interpolations (`pending`, its `leaves`) replaced by their values.
+def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map, *, noun: str, resolvers: bool) -> Resolution:
+    """Replace the interpolations of a tree (`pending`, its `leaves`) by their values.
 
-    `defaults` stand in for keys that are not given.
+    `defaults` stand in for keys that are not given. Messages call the document `noun`. Without `resolvers`, an
+    interpolation that calls a function is a problem, and nothing is called.
 
     Raises:
-        SpecError: listing every interpolation that names nothing, or itself, or that expands without bound.
+        SpecError: the interpolations expand without bound.
     """
-    resolved: Tree = tree
+    values: dict[Path, Tree] = {}
     computed: list[Leaf] = []
+    references = _References(tree, defaults)
     for path, leaf in pending:
-        value = _plain_reference(tree, leaf, defaults)
-        if value is None:
+        final = references.value_of(leaf)
+        if final is None:
             computed.append((path, leaf))
         else:
-            resolved = replace_at(resolved, path, value)
-    if computed:
-        for path, value in _Computed(_with_defaults(tree, defaults)).values(computed):
-            resolved = replace_at(resolved, path, value)
-    assert isinstance(resolved, Map)
-    return resolved
+            values[path] = Scalar(final.value, leaf.span)
+    if not computed:
+        return Resolution(_replaced(tree, values), [], frozenset())
+    work = _Computed(_with_defaults(tree, defaults), noun, resolvers)
+    values |= work.values(computed)
+    return Resolution(
+        _replaced(tree, values), work.problems(), frozenset(leaf.span for leaf, _ in work.refused.values())
+    )
+
+
+def _replaced(tree: Map, values: Mapping[Path, Tree]) -> Map:
+    result = replace_all(tree, values)
+    assert isinstance(result, Map)
+    return result
 
 
 def _with_defaults(tree: Map, defaults: Map) -> Map:
@@ -66,7 +96,7 @@ def _with_defaults(tree: Map, defaults: Map) -> Map:
 
 
 def referents(leaf: Leaf) -> list[Path]:
-    """What the value refers to: paths from the top of the spec."""
+    """What the value refers to: paths from the top of the document."""
     path, scalar = leaf
     found = []
     for inner in _inner(str(scalar.value)):
@@ -77,67 +107,106 @@ def referents(leaf: Leaf) -> list[Path]:
     return found
 
 
+def may_reach(key: str, leaf: Scalar) -> bool:
+    """Whether an interpolation may depend on a top-level key. One that calls a function may read anything."""
+    text = str(leaf.value)
+    return key in text or any(_RESOLVER.match(inner) for inner in _inner(text))
+
+
 def _inner(text: str) -> Iterator[str]:
-    """What stands between the braces of each interpolation; a backslash before the dollar makes it plain text."""
+    """The text between the braces of each interpolation; a backslash before the dollar makes it plain text."""
     for match in _OPENING.finditer(text):
         if len(match[1]) % 2 == 0:
             yield match[2]
 
 
-def _plain_reference(tree: Map, leaf: Scalar, defaults: Map) -> Tree | None:
-    """The value of a lone `${a.b}` that names a final value, or None."""
-    match = _WHOLE.fullmatch(str(leaf.value))
-    if match is None:
-        return None
-    path: Path = tuple(int(part) if part.isdecimal() else part for part in match[1].split("."))
-    target = find(tree, path)
-    if target is None:
-        target = find(defaults, path)
-    if isinstance(target, Scalar) and not (isinstance(target.value, str) and "${" in target.value):
-        return Scalar(target.value, leaf.span)
-    return None
+class _References:
+    """Follows values that are one plain reference, `${a.b}`, from one to the next."""
+
+    def __init__(self, tree: Map, defaults: Map) -> None:
+        self.tree, self.defaults = tree, defaults
+        self.known: dict[int, Scalar | None] = {}
+
+    def value_of(self, leaf: Scalar) -> Scalar | None:
+        """The final value at the end of the chain, or None if the chain holds anything but plain references."""
+        chain: list[Scalar] = []
+        here: Scalar | None = leaf
+        while here is not None and _is_interpolation(here):
+            if id(here) in self.known:
+                here = self.known[id(here)]
+                break
+            self.known[id(here)] = None  # until the end is known; for good, where the chain is a circle
+            chain.append(here)
+            here = self._next(here)
+        self.known.update((id(passed), here) for passed in chain)
+        return here
+
+    def _next(self, leaf: Scalar) -> Scalar | None:
+        match = _WHOLE.fullmatch(str(leaf.value))
+        if match is None:
+            return None
+        path: Path = tuple(int(part) if part.isdecimal() else part for part in match[1].split("."))
+        target = find(self.tree, path)
+        target = find(self.defaults, path) if target is None else target
+        return target if isinstance(target, Scalar) else None
+
+
+def _is_interpolation(node: object) -> bool:
+    return isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value
 
 
 class _Computed:
-    """Resolves the values that are more than one plain reference."""
+    """Resolves the values that are more than plain references."""
 
-    def __init__(self, tree: Map) -> None:
-        self.tree = tree
-        self.sizes: dict[int, int] = {}
+    def __init__(self, tree: Map, noun: str, resolvers: bool) -> None:
+        self.tree, self.noun, self.resolvers = tree, noun, resolvers
+        self.sizes: dict[int, tuple[int, int]] = {}
         self.refused: dict[Path, tuple[Scalar, Diagnostic]] = {}
 
-    def values(self, pending: Sequence[Leaf]) -> Iterator[tuple[Path, Tree]]:
-        """Every value.
+    def values(self, pending: Sequence[Leaf]) -> dict[Path, Tree]:
+        """Every value that can be resolved; `refused` are the others.
 
         Raises:
-            SpecError: listing the ones that cannot be resolved, without those that only refer to another of them.
+            SpecError: all of them together expand to too much.
         """
+        with IMPORTING:
+            from archc.document import omegaconf_values
+
+        total = 0
         for leaf in pending:
             self._guard(leaf, self._check)
-        config = self._config()
-        found: list[tuple[Path, Tree]] = []
+            if leaf[0] not in self.refused:
+                total += self._size(leaf[1], leaf[0], 0)[0]
+            if total > MAX_TOTAL:
+                message = f"the interpolations expand to more than {MAX_TOTAL:,} values together"
+                raise fail("too-large", message, leaf[1].span)
+        blanks = {path: Scalar(None, leaf.span) for path, (leaf, _) in self.refused.items()}
+        config = omegaconf_values.Config(_replaced(self.tree, blanks))
+        found: dict[Path, Tree] = {}
+
+        def compute(leaf: Leaf) -> None:
+            found[leaf[0]] = config.value(*leaf)
+
         for leaf in pending:
             if leaf[0] not in self.refused:
-                self._guard(leaf, lambda leaf: found.append((leaf[0], _by_omegaconf(config, leaf))))
-        if self.refused:
-            raise SpecError(
-                problem for path, (leaf, problem) in self.refused.items() if not self._is_echo((path, leaf))
-            )
-        yield from found
+                self._guard(leaf, compute)
+        return found
 
-    def _guard(self, leaf: Leaf, step: Any) -> None:
+    def _guard(self, leaf: Leaf, step: Callable[[Leaf], None]) -> None:
         try:
             step(leaf)
         except SpecError as error:
             self.refused[leaf[0]] = leaf[1], error.diagnostics[0]
 
     def _check(self, leaf: Leaf) -> None:
+        from archc.document import omegaconf_values  # `values` has imported it
+
         text, span = str(leaf[1].value), leaf[1].span
         if len(text) > MAX_LENGTH:
             raise fail("too-large", f"a text with interpolations of more than {MAX_LENGTH:,} characters", span)
         for inner in _inner(text):
             if resolver := _RESOLVER.match(inner):
-                _check_resolver(resolver[1], text, leaf)
+                self._check_resolver(resolver[1], leaf, omegaconf_values.is_registered)
             elif not _REFERENCE.fullmatch(inner):
                 raise fail(
                     "interpolation",
@@ -147,62 +216,103 @@ class _Computed:
                 )
         for path in referents(leaf):
             self._check_exists(path, leaf)
-        if self._size(leaf[1], leaf[0], 0) > MAX_EXPANSION:
+        if self._size(leaf[1], leaf[0], 0)[0] > MAX_EXPANSION:
             raise fail("interpolation", f"`{text[:60]}` expands to more than {MAX_EXPANSION:,} values", span)
-        _parse(text, leaf)
+        omegaconf_values.check_syntax(leaf[1])
+
+    def _check_resolver(self, name: str, leaf: Leaf, is_registered: Callable[[str], bool]) -> None:
+        shown, span = f"`{str(leaf[1].value)[:60]}` calls `{name}`", leaf[1].span
+        if not self.resolvers:
+            message = f"{shown}, but a {self.noun} inside a file of weights may call nothing"
+            help = "it may come from a stranger, so it reads no environment variable and runs no function"
+            raise fail("interpolation", message, span, help=help)
+        if name not in RESOLVERS and (name.startswith("oc.") or not is_registered(name)):
+            help = "write a reference such as `${dropout}`, or an environment variable as `${oc.env:NAME}`"
+            raise fail("interpolation", f"{shown}, which a {self.noun} does not know", span, help=help)
 
     def _check_exists(self, path: Path, leaf: Leaf) -> None:
         node: Tree = self.tree
         for depth, key in enumerate(path):
             below = find(node, (key,))
             if below is None:
-                if isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value:
+                if _is_interpolation(node):
                     return  # it lies inside what another interpolation stands for
-                owner = f"`{dotted(path[:depth])}`" if depth else "the spec"
-                hint = did_you_mean(key, node.items) if isinstance(node, Map) else ""
+                owner = f"`{dotted(path[:depth])}`" if depth else f"the {self.noun}"
+                hint = did_you_mean(key, node.items) if isinstance(node, Map) and len(self.refused) < MAX_HINTS else ""
                 message = f"`{leaf[1].value}` names nothing: {owner} has no `{key}`"
                 raise fail("interpolation", message, leaf[1].span, label=hint)
             node = below
 
-    def _size(self, node: Tree | None, path: Path, depth: int) -> int:
-        """How much an interpolation expands to; a cycle counts as one, OmegaConf reports it."""
-        if node is None or depth > 50:
-            return 1
-        if id(node) not in self.sizes:
-            self.sizes[id(node)] = 1
-            total = _weight(node)
+    def _size(self, node: Tree | None, path: Path, depth: int) -> tuple[int, int]:
+        """How many values a node expands to, and by how long a chain. A circle counts as one; OmegaConf reports it.
+
+        Raises:
+            SpecError: the chain is too long.
+        """
+        if node is None:
+            return 1, 0
+        if id(node) in self.sizes:
+            return self.sizes[id(node)]
+        self.sizes[id(node)] = 1, 0
+        total, longest = _weight(node), 0
+        try:
             for leaf in leaves(node, path):
                 for target in referents(leaf):
-                    total += self._size(find(self.tree, target), target, depth + 1)
-            self.sizes[id(node)] = total
-        return self.sizes[id(node)]
+                    size, chain = self._size(find(self.tree, target), target, depth + 1)
+                    total, longest = total + size, max(longest, chain + 1)
+                if max(longest, depth) > MAX_CHAIN:
+                    message = f"`{str(leaf[1].value)[:60]}` leads through more than {MAX_CHAIN} other interpolations"
+                    raise fail("interpolation", message, leaf[1].span)
+        except SpecError:
+            del self.sizes[id(node)]
+            raise
+        self.sizes[id(node)] = total, longest
+        return total, longest
 
-    def _config(self) -> Any:
-        from omegaconf import OmegaConf
+    def problems(self) -> list[Diagnostic]:
+        """What is wrong, without the values that only refer to another one with a problem."""
+        targets = {path: _broken(path, leaf, self.refused) for path, (leaf, _) in self.refused.items()}
+        circle = _circles(targets)
+        return [
+            problem
+            for path, (_, problem) in self.refused.items()
+            if all(circle[target] == circle[path] for target in targets[path])
+        ]
 
-        tree: Any = self.tree
-        for path, (leaf, _) in self.refused.items():
-            tree = replace_at(tree, path, Scalar(None, leaf.span))
-        values = {key: plain(value) for key, value in tree.items.items()}
-        return OmegaConf.create(values, flags={"allow_objects": True})  # the schema refuses them, where it finds them
 
-    def _is_echo(self, leaf: Leaf) -> bool:
-        """Whether the value fails only because it refers to another that fails."""
-        for target in referents(leaf):
-            broken = self.refused.get(target)
-            if broken and target != leaf[0] and not self._reaches((target, broken[0]), leaf[0], set()):
-                return True
-        return False
+def _broken(path: Path, leaf: Scalar, refused: Mapping[Path, object]) -> list[Path]:
+    return [target for target in referents((path, leaf)) if target in refused]
 
-    def _reaches(self, leaf: Leaf, goal: Path, seen: set[Path]) -> bool:
-        seen.add(leaf[0])
-        for target in referents(leaf):
-            if target == goal:
-                return True
-            broken = self.refused.get(target)
-            if broken and target not in seen and self._reaches((target, broken[0]), goal, seen):
-                return True
-        return False
+
+def _circles(edges: Mapping[Path, Sequence[Path]]) -> dict[Path, int]:
+    """A number for every node; nodes that reach each other have the same one (Kosaraju's algorithm, no recursion)."""
+    finished: list[Path] = []
+    seen: set[Path] = set()
+    for start in edges:
+        stack = [(start, iter(edges[start]))] if start not in seen else []
+        seen.add(start)
+        while stack:
+            node, below = stack[-1]
+            fresh = next((other for other in below if other not in seen), None)
+            if fresh is None:
+                finished.append(node)
+                stack.pop()
+            else:
+                seen.add(fresh)
+                stack.append((fresh, iter(edges[fresh])))
+    back: dict[Path, list[Path]] = {node: [] for node in edges}
+    for node, targets in edges.items():
+        for target in targets:
+            back[target].append(node)
+    number: dict[Path, int] = {}
+    for count, start in enumerate(reversed(finished)):
+        todo = [start] if start not in number else []
+        while todo:
+            node = todo.pop()
+            if node not in number:
+                number[node] = count
+                todo += back[node]
+    return number
 
 
 def _weight(node: Tree) -> int:
@@ -211,67 +321,19 @@ def _weight(node: Tree) -> int:
     return 1 + (len(node.value) // 100 if isinstance(node, Scalar) and isinstance(node.value, str) else 0)
 
 
-def _check_resolver(name: str, text: str, leaf: Leaf) -> None:
-    from omegaconf import OmegaConf
+def echoes(found: Sequence[Diagnostic], pending: Sequence[Leaf], tree: Map, resolution: Resolution) -> set[int]:
+    """The `id` of each complaint that says nothing new.
 
-    if name in RESOLVERS or (not name.startswith("oc.") and OmegaConf.has_resolver(name)):
-        return
-    raise fail(
-        "interpolation",
-        f"`{text[:60]}` calls `{name}`, which a spec does not know",
-        leaf[1].span,
-        help="write a reference such as `${dropout}`, or an environment variable as `${oc.env:NAME}`",
-    )
-
-
-def _parse(text: str, leaf: Leaf) -> None:
-    from omegaconf.errors import GrammarParseError
-    from omegaconf.grammar_parser import parse
-
-    try:
-        parse(text)
-    except (GrammarParseError, RecursionError):
-        raise fail(
-            "interpolation",
-            f"`{text[:60]}` is not a complete interpolation",
-            leaf[1].span,
-            help=r"write `${name}`; for a plain dollar and brace write `\${`",
-        ) from None
-
-
-def _by_omegaconf(config: Any, leaf: Leaf) -> Tree:
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
-    path, scalar = leaf
-    value = config
-    try:
-        for key in path:
-            value = value[key]
-        if OmegaConf.is_config(value):
-            value = OmegaConf.to_container(value, resolve=True)
-    except RecursionError:
-        raise _cyclic(scalar) from None
-    except (OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        if "recursi" in reason.lower():
-            raise _cyclic(scalar) from None
-        message = f"cannot resolve `{str(scalar.value)[:80]}`: {reason[:1].lower() + reason[1:]}"
-        raise fail("interpolation", message, scalar.span) from None
-    return from_plain(value, scalar.span)
-
-
-def _cyclic(scalar: Scalar) -> SpecError:
-    return fail("interpolation", f"`{str(scalar.value)[:80]}` refers, at last, to itself", scalar.span)
-
-
-def echoes(found: Sequence[Diagnostic], pending: Sequence[Leaf], tree: Map) -> list[Diagnostic]:
-    """Complaints about a value that is only a reference to another value with a complaint of its own."""
-    by_span: Mapping[object, Diagnostic] = {problem.span: problem for problem in found if problem.id == "invalid-value"}
-    repeated = []
+    It is about a value that could not be resolved, so that nobody knows it; or about a value that is only a reference
+    to another value with a complaint of its own.
+    """
+    own = set(map(id, resolution.problems))
+    repeated = {id(problem) for problem in found if problem.span in resolution.unresolved and id(problem) not in own}
+    by_span = {problem.span: problem for problem in found if problem.id == "invalid-value"}
     for path, leaf in pending:
         problem = by_span.get(leaf.span)
-        targets = (find(tree, target) for target in referents((path, leaf)))
-        if problem and any(target and target.span != leaf.span and target.span in by_span for target in targets):
-            repeated.append(problem)
+        if problem is not None:
+            targets = (find(tree, target) for target in referents((path, leaf)))
+            if any(target and target.span != leaf.span and target.span in by_span for target in targets):
+                repeated.add(id(problem))
     return repeated

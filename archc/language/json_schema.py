@@ -14,10 +14,10 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, models_json_schema
 
 from archc.document.docstrings import attribute_docstrings
+from archc.document.model import Settings
 from archc.language.registry import BlockRegistry
 from archc.language.row import Row
 from archc.language.schema import STAGE_NAME, Spec
-from archc.language.settings import Settings
 
 JsonSchema = dict[str, Any]
 

@@ -8,8 +8,8 @@ from importlib import metadata
 from typing import cast
 
 from archc.document.diagnostics import did_you_mean, one_of
+from archc.document.values import reject
 from archc.language.row import Row
-from archc.language.values import reject
 
 ENTRY_POINTS = "archc.blocks"
 

@@ -12,7 +12,7 @@ from archc.document.tree import Map, Patch, Scalar, Seq, Tree, Unread, is_index,
 from archc.language.registry import BlockRegistry
 
 
-def normalise(tree: Map, blocks: BlockRegistry, *, again: bool = False) -> tuple[Map, list[Diagnostic]]:
+def normalise(tree: Map, *, blocks: BlockRegistry, again: bool = False) -> tuple[Map, list[Diagnostic]]:
     """Read every row under the table: lists become mappings, and rows get the table's block and `defaults`.
 
     A `null` cell is a cell left out, and a stage set to `null` (an inherited one, say) is left out whole. Rows keep

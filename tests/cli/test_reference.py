@@ -11,14 +11,14 @@ import yaml
 
 import archc
 from archc.cli import list as list_module
-from archc.document.library import bundled
 from archc.document.rules import RULES
+from archc.language.load import LIBRARY
 from tests.cli.conftest import ROOT, Run
 
 
 def test_list_has_every_spec_and_block(run: Run) -> None:
     found = run("list", "--json").json
-    assert [spec["spec"] for spec in found["specs"]] == bundled()
+    assert [spec["spec"] for spec in found["specs"]] == LIBRARY.names()
     assert [block["name"] for block in found["blocks"]] == archc.REGISTRY.names()
     assert all(block["doc"] for block in found["blocks"])
     text = run("list").out

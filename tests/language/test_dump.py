@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 import yaml
+from archc.language.dump import to_yaml
 
 import archc
 from archc import passes
-from archc.language.dump import to_yaml
 from tests.language.helpers import BUNDLED
 
 OVERRIDES: dict[str, list[list[str]]] = {

@@ -9,9 +9,11 @@ from typing import Any
 import pytest
 
 import archc
+from archc.document.model import Settings
+from archc.document.values import FrozenDict
 from archc.language.schema import Spec
-from archc.language.settings import Rounding, Settings, count_of
-from archc.language.values import FrozenDict, Ratio
+from archc.language.settings import Rounding, count_of
+from archc.language.values import Ratio
 from tests.language.helpers import SMALL, Folder, only, pointed, problems, row
 
 CONV = "{block: conv, out: 8}"

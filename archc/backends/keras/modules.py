@@ -301,10 +301,8 @@ class Network(keras.Model):
 
     def get_config(self) -> Config:
         """As every functional model's, and the spec."""
-        from archc.language.dump import to_yaml
-
         spec = getattr(vars(self).get(GRAPH), "spec", None)
-        text = spec if spec is None or isinstance(spec, str) else to_yaml(spec, full=True)
+        text = spec if spec is None or isinstance(spec, str) else spec.to_yaml(full=True)
         return {**super().get_config(), **({SPEC: text} if text is not None else {})}
 
     def __reduce__(self) -> Any:

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import archc
-from archc.document.library import bundled
+from archc.language.load import LIBRARY
 from tests.backends.keras.peer import compare, step, training
 
 TOLERANCE = 1e-4
-SPECS = [name for name in bundled() if archc.load(name).detector is None]
+SPECS = [name for name in LIBRARY.names() if archc.load(name).detector is None]
 TRAINED = ["mnv3_small", "mobilevit_xxs"]
 LONG = {"deeplabv3_resnet50", "fcn_resnet50"}
 """Which take long at their own 520×520."""
