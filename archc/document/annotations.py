@@ -1,0 +1,134 @@
+"""What a model's annotations say about the value at a place: which models, which words, what in words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+
+from pydantic import BaseModel, Discriminator, Tag
+from pydantic.fields import FieldInfo
+
+_Mark = TypeVar("_Mark")
+
+
+@dataclass(frozen=True)
+class Declared:
+    """An annotation taken apart: the members of its union, or it alone, and what is annotated beside them."""
+
+    members: tuple[Any, ...]
+    marks: tuple[object, ...] = ()
+
+    @classmethod
+    def of(cls, annotation: Any, marks: Iterable[object] = ()) -> Declared:
+        """Take an annotation apart."""
+        members: list[Any] = []
+        found: list[object] = list(marks)
+
+        def visit(part: Any) -> None:
+            origin = get_origin(part)
+            if origin is Annotated:
+                found.extend(get_args(part)[1:])
+                visit(get_args(part)[0])
+            elif origin in (Union, UnionType):
+                for member in get_args(part):
+                    visit(member)
+            else:
+                members.append(part)
+
+        visit(annotation)
+        return cls(tuple(members), tuple(found))
+
+    @classmethod
+    def of_field(cls, info: FieldInfo) -> Declared:
+        """Take a field's annotation apart."""
+        return cls.of(info.annotation, (info, *info.metadata))
+
+    def mark(self, kind: type[_Mark]) -> _Mark | None:
+        """The first annotation of a class."""
+        return next((mark for mark in self.marks if isinstance(mark, kind)), None)
+
+    @property
+    def models(self) -> list[type[BaseModel]]:
+        """The members that are models."""
+        return [member for member in self.members if isinstance(member, type) and issubclass(member, BaseModel)]
+
+    @property
+    def words(self) -> list[str]:
+        """The values that `Literal` members allow, as text."""
+        return [str(word) for member in self.members if get_origin(member) is Literal for word in get_args(member)]
+
+    @property
+    def discriminator(self) -> str | None:
+        """The key that tells the union's models apart, if it is a key."""
+        for mark in self.marks:
+            field = mark.discriminator if isinstance(mark, FieldInfo | Discriminator) else None
+            if isinstance(field, str):
+                return next((keys_of(model).get(field, field) for model in self.models), field)
+        return None
+
+    @property
+    def tags(self) -> list[str]:
+        """The values that tell the union's models apart."""
+        key = self.discriminator
+        found = [word for model in self.models for word in (below(model, key).words if key else ())]
+        return found or [mark.tag for mark in self.marks if isinstance(mark, Tag)]
+
+    def step(self, part: str | int, labels: frozenset[str] = frozenset()) -> Declared | None:
+        """What is declared for an item or a key of the value; None where nothing is."""
+        if isinstance(part, str):
+            model = self.model(labels)
+            if model is not None and part in keys_of(model).values():
+                return below(model, part)
+        found = [item for member in self.members for item in _items(member, part)]
+        return Declared.of(Union[tuple(found)]) if found else None  # noqa: UP007
+
+    def model(self, labels: frozenset[str] = frozenset()) -> type[BaseModel] | None:
+        """The model that a mapping is validated as: of several, the one that one of pydantic's labels names."""
+        models = self.models
+        named = (model for model in models if model.__name__ in labels or labels & _own_tags(model))
+        return next(named, models[0] if models else None)
+
+
+def keys_of(model: type[BaseModel]) -> Mapping[str, str]:
+    """Field names to the keys that documents have for them."""
+    return {name: info.alias or name for name, info in model.model_fields.items()}
+
+
+def below(model: type[BaseModel], key: str) -> Declared:
+    """What is declared for a key of a model."""
+    info = next((info for name, info in model.model_fields.items() if key == (info.alias or name)), None)
+    return Declared.of_field(info) if info is not None else Declared(())
+
+
+def declared_at(model: type[BaseModel], path: Sequence[str | int], labels: frozenset[str]) -> Declared | None:
+    """What is declared for the value at a path below a model, which must not be empty.
+
+    `labels` are the parts of pydantic's location that name members of unions.
+    """
+    here: Declared | None = Declared((model,))
+    for part in path:
+        here = here.step(part, labels) if here is not None else None
+    return here
+
+
+def _own_tags(model: type[BaseModel]) -> frozenset[str]:
+    """The values of the key that tells a model from the others of its union."""
+    required = [Declared.of_field(info) for info in model.model_fields.values() if info.is_required()]
+    return frozenset(word for declared in required for word in declared.words)
+
+
+def _items(annotation: Any, part: str | int) -> Iterator[Any]:
+    """What a container's annotation says of its items, or of the values behind its keys."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if not isinstance(origin, type) or not arguments:
+        return
+    if issubclass(origin, Mapping):
+        if isinstance(part, str) and len(arguments) == 2:
+            yield arguments[1]
+    elif isinstance(part, int):
+        if issubclass(origin, tuple) and len(arguments) > 1 and arguments[-1] is not Ellipsis:
+            yield arguments[part] if part < len(arguments) else arguments[-1]
+        else:
+            yield arguments[0]
