@@ -40,6 +40,8 @@ class Resolution:
     problems: list[Diagnostic]
     unresolved: frozenset[Span]
     """Where the ones stand that stay, including those that only refer to another that has a problem."""
+    around: frozenset[Span]
+    """Where the mappings and lists stand that hold them."""
 
 
 def leaves(tree: Tree, path: Path = ()) -> list[Leaf]:
@@ -72,12 +74,23 @@ def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map, *, noun: str, res
         else:
             values[path] = Scalar(final.value, leaf.span)
     if not computed:
-        return Resolution(_replaced(tree, values), [], frozenset())
+        return Resolution(_replaced(tree, values), [], frozenset(), frozenset())
     work = _Computed(_with_defaults(tree, defaults), noun, resolvers)
     values |= work.values(computed)
     return Resolution(
-        _replaced(tree, values), work.problems(), frozenset(leaf.span for leaf, _ in work.refused.values())
+        _replaced(tree, values),
+        work.problems(),
+        frozenset(leaf.span for leaf, _ in work.refused.values()),
+        frozenset(span for path in work.refused for span in _around(tree, path)),
     )
+
+
+def _around(tree: Map, path: Path) -> Iterator[Span]:
+    node: Tree | None = tree
+    for key in path[:-1]:
+        node = find(node, (key,)) if node is not None else None
+        if node is not None:
+            yield node.span
 
 
 def _replaced(tree: Map, values: Mapping[Path, Tree]) -> Map:
@@ -324,12 +337,14 @@ def _weight(node: Tree) -> int:
 def echoes(found: Sequence[Diagnostic], pending: Sequence[Leaf], tree: Map, resolution: Resolution) -> set[int]:
     """The `id` of each complaint that says nothing new.
 
-    It is about a value that could not be resolved, so that nobody knows it; or about a value that is only a reference
-    to another value with a complaint of its own.
+    It is about a value that could not be resolved, so that nobody knows it, or about what holds such a value; or it is
+    about a value that is only a reference to another value with a complaint of its own.
     """
     own = set(map(id, resolution.problems))
-    repeated = {id(problem) for problem in found if problem.span in resolution.unresolved and id(problem) not in own}
-    by_span = {problem.span: problem for problem in found if problem.id == "invalid-value"}
+    others = [problem for problem in found if id(problem) not in own]
+    repeated = {id(problem) for problem in others if problem.span in resolution.unresolved}
+    by_span = {problem.span: problem for problem in others if problem.id == "invalid-value"}
+    repeated |= {id(problem) for span, problem in by_span.items() if span in resolution.around}
     for path, leaf in pending:
         problem = by_span.get(leaf.span)
         if problem is not None:
