@@ -14,7 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, load, load_weights, lower, report, save_weights, sweep
+    from archc.api import build, check, copy_weights, load, load_weights, lower, report, save_weights, specs, sweep
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
@@ -25,7 +25,18 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _HOMES = {
-    "archc.api": ("build", "copy_weights", "load", "load_weights", "lower", "report", "save_weights", "sweep"),
+    "archc.api": (
+        "build",
+        "check",
+        "copy_weights",
+        "load",
+        "load_weights",
+        "lower",
+        "report",
+        "save_weights",
+        "specs",
+        "sweep",
+    ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
@@ -47,12 +58,14 @@ __all__ = [
     "SpecWarning",
     "WeightsError",
     "build",
+    "check",
     "copy_weights",
     "load",
     "load_weights",
     "lower",
     "report",
     "save_weights",
+    "specs",
     "sweep",
 ]
 

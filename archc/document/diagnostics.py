@@ -15,6 +15,9 @@ from typing import Literal
 
 Severity = Literal["error", "warning"]
 
+MAX_CANDIDATES = 1_000
+"""Words that a misspelt one is compared with; among more, the search would take longer than the reading."""
+
 LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
 """YAML's line breaks, which are fewer than `str.splitlines` knows."""
 
@@ -89,14 +92,14 @@ class Diagnostic:
 
 
 def visible(text: str, *, tab: str | None = None, line_breaks: bool = False) -> str:
-    """A text without the characters that would move a terminal's cursor or colour what follows.
+    r"""A text without the characters that would move a terminal's cursor or colour what follows.
 
-    Control characters become their pictures (`␊`), and what else cannot be seen becomes an escape (`\\u200b`).
+    Control characters become their pictures (`␊`), and what else cannot be seen becomes an escape (`\u200b`).
 
     Args:
         text: what a user wrote.
         tab: what stands for a tab; default: its picture.
-        line_breaks: keep `\\n`.
+        line_breaks: keep `\n`.
     """
     if text.isprintable():
         return text
@@ -141,7 +144,8 @@ def fail(
 
 def did_you_mean(word: object, candidates: Iterable[str]) -> str:
     """`did you mean …?` for the nearest candidate, or an empty string when none is near."""
-    return _did_you_mean(str(word), tuple(candidates))
+    known = tuple(candidates)
+    return _did_you_mean(str(word), known) if len(known) <= MAX_CANDIDATES else ""
 
 
 @lru_cache(maxsize=1024)  # a typo is often made in every row of a table

@@ -1,11 +1,13 @@
 """`${name}`: values that refer to other values.
 
-A value that is one plain reference is resolved here. OmegaConf computes all others, after they have been checked.
+Texts that hold nothing but plain references to single values are filled in here. OmegaConf computes all others, after
+they have been checked.
 """
 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -18,13 +20,14 @@ MAX_EXPANSION = 1_000
 MAX_TOTAL = 50_000
 """Values that all interpolations of a document may expand to together."""
 MAX_LENGTH = 1_000
-MAX_CHAIN = 50
+MAX_CHAIN = 20
+"""Interpolations that OmegaConf may go through for one value; it needs some 30 frames of Python's stack for each."""
 MAX_HINTS = 100
 """Problems that get a suggestion; searching for one takes time for each key there is."""
 RESOLVERS = ("oc.env", "oc.decode")
 """OmegaConf's own functions that a document may call. Those that Python code registered may be called, too."""
 
-_WHOLE = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
+_PLAIN = re.compile(r"\$\{([A-Za-z_]\w*(?:\.\w+)*)\}")
 _OPENING = re.compile(r"(\\*)\$\{\s*([^{}]*?)\s*(?=[{}$]|$)")
 _REFERENCE = re.compile(r"(\.*)(\w+(?:\.\w+|\[\w+\])*)")
 _RESOLVER = re.compile(r"([A-Za-z_][\w.]*)\s*:")
@@ -66,13 +69,13 @@ def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map, *, noun: str, res
     """
     values: dict[Path, Tree] = {}
     computed: list[Leaf] = []
-    references = _References(tree, defaults)
+    templates = _Templates(tree, defaults)
     for path, leaf in pending:
-        final = references.value_of(leaf)
-        if final is None:
+        filled = templates.filled(leaf)
+        if filled is None:
             computed.append((path, leaf))
         else:
-            values[path] = Scalar(final.value, leaf.span)
+            values[path] = Scalar(filled.value, leaf.span)
     if not computed:
         return Resolution(_replaced(tree, values), [], frozenset(), frozenset())
     work = _Computed(_with_defaults(tree, defaults), noun, resolvers)
@@ -80,8 +83,8 @@ def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map, *, noun: str, res
     return Resolution(
         _replaced(tree, values),
         work.problems(),
-        frozenset(leaf.span for leaf, _ in work.refused.values()),
-        frozenset(span for path in work.refused for span in _around(tree, path)),
+        frozenset(leaf.span for leaf in work.unknown.values()),
+        frozenset(span for path in work.unknown for span in _around(tree, path)),
     )
 
 
@@ -133,39 +136,70 @@ def _inner(text: str) -> Iterator[str]:
             yield match[2]
 
 
-class _References:
-    """Follows values that are one plain reference, `${a.b}`, from one to the next."""
+class _Templates:
+    """Fills in texts of plain references, `${a.b}` or `x${a}`, whose ends are single values.
+
+    OmegaConf would say the same, but takes a hundred times longer, and a frame of the stack for each step of a chain.
+    """
 
     def __init__(self, tree: Map, defaults: Map) -> None:
         self.tree, self.defaults = tree, defaults
         self.known: dict[int, Scalar | None] = {}
 
-    def value_of(self, leaf: Scalar) -> Scalar | None:
-        """The final value at the end of the chain, or None if the chain holds anything but plain references."""
-        chain: list[Scalar] = []
-        here: Scalar | None = leaf
-        while here is not None and _is_interpolation(here):
-            if id(here) in self.known:
-                here = self.known[id(here)]
-                break
-            self.known[id(here)] = None  # until the end is known; for good, where the chain is a circle
-            chain.append(here)
-            here = self._next(here)
-        self.known.update((id(passed), here) for passed in chain)
-        return here
+    def filled(self, leaf: Scalar) -> Scalar | None:
+        """The text filled in, or None if it holds anything else, leads to anything else, or refers to itself."""
+        stack = [leaf]
+        while stack:
+            here = stack[-1]
+            targets = self._targets(here)
+            open_ = [target for target in targets or () if _is_interpolation(target) and id(target) not in self.known]
+            if id(here) not in self.known and open_ and targets is not None:
+                self.known[id(here)] = None  # until its targets are known; for good, where it is one of them
+                stack += open_
+                continue
+            stack.pop()
+            self.known[id(here)] = self._fill(here, targets) if targets is not None else None
+        return self.known[id(leaf)]
 
-    def _next(self, leaf: Scalar) -> Scalar | None:
-        match = _WHOLE.fullmatch(str(leaf.value))
-        if match is None:
+    def _targets(self, leaf: Scalar) -> list[Scalar] | None:
+        """The values that a text refers to, or None if it or they are of another sort."""
+        text = str(leaf.value)
+        if len(text) > MAX_LENGTH or not _is_plain(text):
             return None
-        path: Path = tuple(int(part) if part.isdecimal() else part for part in match[1].split("."))
-        target = find(self.tree, path)
-        target = find(self.defaults, path) if target is None else target
-        return target if isinstance(target, Scalar) else None
+        found: list[Scalar] = []
+        for match in _PLAIN.finditer(text):
+            path: Path = tuple(int(part) if part.isdecimal() else part for part in match[1].split("."))
+            target = find(self.tree, path)
+            target = find(self.defaults, path) if target is None else target
+            if not isinstance(target, Scalar):
+                return None
+            found.append(target)
+        return found
+
+    def _fill(self, leaf: Scalar, targets: Sequence[Scalar]) -> Scalar | None:
+        ends = [self.known[id(target)] if _is_interpolation(target) else target for target in targets]
+        values = [end.value for end in ends if end is not None]
+        if len(values) < len(ends):
+            return None
+        text = str(leaf.value)
+        if _PLAIN.fullmatch(text):
+            return Scalar(values[0], leaf.span)
+        words = iter(values)
+        filled = _PLAIN.sub(lambda _: str(next(words)), text)
+        return Scalar(filled, leaf.span) if len(filled) <= MAX_LENGTH else None
+
+
+def _is_plain(text: str) -> bool:
+    """Whether a text holds nothing that needs OmegaConf's grammar: plain references, and no other dollar or backslash."""
+    return "\\" not in text and "$" not in _PLAIN.sub("", text)
 
 
 def _is_interpolation(node: object) -> bool:
     return isinstance(node, Scalar) and isinstance(node.value, str) and "${" in node.value
+
+
+class _LongChainError(Exception):
+    """Interpolations refer to each other through more than `MAX_CHAIN` steps."""
 
 
 class _Computed:
@@ -175,9 +209,10 @@ class _Computed:
         self.tree, self.noun, self.resolvers = tree, noun, resolvers
         self.sizes: dict[int, tuple[int, int]] = {}
         self.refused: dict[Path, tuple[Scalar, Diagnostic]] = {}
+        self.unknown: dict[Path, Scalar] = {}
 
     def values(self, pending: Sequence[Leaf]) -> dict[Path, Tree]:
-        """Every value that can be resolved; `refused` are the others.
+        """Every value that can be resolved; `unknown` are the others, and `refused` those with a mistake of their own.
 
         Raises:
             SpecError: all of them together expand to too much.
@@ -185,15 +220,19 @@ class _Computed:
         with IMPORTING:
             from archc.document import omegaconf_values
 
-        total = 0
         for leaf in pending:
             self._guard(leaf, self._check)
-            if leaf[0] not in self.refused:
-                total += self._size(leaf[1], leaf[0], 0)[0]
+        self._refuse_circles(pending)
+        self.unknown = self._dependent_on_refused(pending)
+        total = 0
+        for path, leaf in pending:
+            total += self._size(leaf, path, 0)[0] if path not in self.unknown else 0
             if total > MAX_TOTAL:
                 message = f"the interpolations expand to more than {MAX_TOTAL:,} values together"
-                raise fail("too-large", message, leaf[1].span)
-        blanks = {path: Scalar(None, leaf.span) for path, (leaf, _) in self.refused.items()}
+                raise fail("too-large", message, leaf.span)
+        if all(path in self.unknown for path, _ in pending):
+            return {}
+        blanks = {path: Scalar(None, leaf.span) for path, leaf in self.unknown.items()}
         config = omegaconf_values.Config(_replaced(self.tree, blanks))
         found: dict[Path, Tree] = {}
 
@@ -201,9 +240,44 @@ class _Computed:
             found[leaf[0]] = config.value(*leaf)
 
         for leaf in pending:
-            if leaf[0] not in self.refused:
+            if leaf[0] not in self.unknown:
                 self._guard(leaf, compute)
+        self.unknown |= {path: leaf for path, (leaf, _) in self.refused.items()}
         return found
+
+    def _refuse_circles(self, pending: Sequence[Leaf]) -> None:
+        """Refuse what refers to itself, by way of others or not; what leads into a circle is no part of it."""
+        leaves_at = {path: leaf for path, leaf in pending if path not in self.refused}
+        edges = {path: [to for to in referents((path, leaf)) if to in leaves_at] for path, leaf in leaves_at.items()}
+        circle = _circles(edges)
+        size = Counter(circle.values())
+        for path, leaf in leaves_at.items():
+            if size[circle[path]] > 1 or path in edges[path]:
+                self.refused[path] = leaf, circular(leaf).diagnostics[0]
+
+    def _dependent_on_refused(self, pending: Sequence[Leaf]) -> dict[Path, Scalar]:
+        """The values that were refused, and those that cannot be known because they refer to one of them."""
+        exactly: dict[Path, list[Leaf]] = {}
+        through: dict[Path, list[Leaf]] = {}
+        for leaf in pending:
+            for target in referents(leaf):
+                exactly.setdefault(target, []).append(leaf)
+                for length in range(1, len(target)):
+                    through.setdefault(target[:length], []).append(leaf)
+        unknown = {path: leaf for path, (leaf, _) in self.refused.items()}
+        todo = list(unknown)
+        visited: set[Path] = set()
+        while todo:
+            path = todo.pop()
+            for length in range(1, len(path) + 1):
+                part = path[:length]
+                dependents = exactly.get(part, []) if part not in visited else []
+                visited.add(part)
+                for other, leaf in dependents + (through.get(path, []) if length == len(path) else []):
+                    if other not in unknown:
+                        unknown[other] = leaf
+                        todo.append(other)
+        return unknown
 
     def _guard(self, leaf: Leaf, step: Callable[[Leaf], None]) -> None:
         try:
@@ -229,9 +303,15 @@ class _Computed:
                 )
         for path in referents(leaf):
             self._check_exists(path, leaf)
-        if self._size(leaf[1], leaf[0], 0)[0] > MAX_EXPANSION:
+        try:
+            size, _ = self._size(leaf[1], leaf[0], 0)
+        except _LongChainError:
+            message = f"`{text[:60]}` leads through more than {MAX_CHAIN} other interpolations"
+            raise fail("interpolation", message, span) from None
+        if size > MAX_EXPANSION:
             raise fail("interpolation", f"`{text[:60]}` expands to more than {MAX_EXPANSION:,} values", span)
-        omegaconf_values.check_syntax(leaf[1])
+        if not _is_plain(text):
+            omegaconf_values.check_syntax(leaf[1])
 
     def _check_resolver(self, name: str, leaf: Leaf, is_registered: Callable[[str], bool]) -> None:
         shown, span = f"`{str(leaf[1].value)[:60]}` calls `{name}`", leaf[1].span
@@ -260,12 +340,14 @@ class _Computed:
         """How many values a node expands to, and by how long a chain. A circle counts as one; OmegaConf reports it.
 
         Raises:
-            SpecError: the chain is too long.
+            _LongChainError: the chain is too long.
         """
         if node is None:
             return 1, 0
         if id(node) in self.sizes:
             return self.sizes[id(node)]
+        if depth > MAX_CHAIN:
+            raise _LongChainError
         self.sizes[id(node)] = 1, 0
         total, longest = _weight(node), 0
         try:
@@ -273,10 +355,9 @@ class _Computed:
                 for target in referents(leaf):
                     size, chain = self._size(find(self.tree, target), target, depth + 1)
                     total, longest = total + size, max(longest, chain + 1)
-                if max(longest, depth) > MAX_CHAIN:
-                    message = f"`{str(leaf[1].value)[:60]}` leads through more than {MAX_CHAIN} other interpolations"
-                    raise fail("interpolation", message, leaf[1].span)
-        except SpecError:
+                if longest > MAX_CHAIN:
+                    raise _LongChainError
+        except _LongChainError:
             del self.sizes[id(node)]
             raise
         self.sizes[id(node)] = total, longest
@@ -326,6 +407,11 @@ def _circles(edges: Mapping[Path, Sequence[Path]]) -> dict[Path, int]:
                 number[node] = count
                 todo += back[node]
     return number
+
+
+def circular(leaf: Scalar) -> SpecError:
+    """The error for a value that refers to itself."""
+    return fail("interpolation", f"`{str(leaf.value)[:80]}` refers, at last, to itself", leaf.span)
 
 
 def _weight(node: Tree) -> int:

@@ -6,7 +6,8 @@ from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from omegaconf.grammar_parser import parse
 
-from archc.document.diagnostics import SpecError, fail
+from archc.document.diagnostics import fail
+from archc.document.interpolation import circular
 from archc.document.tree import Map, Path, Scalar, Tree, from_plain, plain
 
 
@@ -53,15 +54,11 @@ class Config:
             if OmegaConf.is_config(value):
                 value = OmegaConf.to_container(value, resolve=True)
         except RecursionError:
-            raise _circular(leaf) from None
+            raise circular(leaf) from None
         except (OmegaConfBaseException, ValueError, TypeError, KeyError) as error:
             reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
             if "recursi" in reason.lower():
-                raise _circular(leaf) from None
+                raise circular(leaf) from None
             message = f"cannot resolve `{str(leaf.value)[:80]}`: {reason[:1].lower() + reason[1:]}"
             raise fail("interpolation", message, leaf.span) from None
         return from_plain(value, leaf.span)
-
-
-def _circular(leaf: Scalar) -> SpecError:
-    return fail("interpolation", f"`{str(leaf.value)[:80]}` refers, at last, to itself", leaf.span)
