@@ -14,11 +14,25 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, check, copy_weights, load, load_weights, lower, report, save_weights, specs, sweep
+    from archc.api import (
+        build,
+        check,
+        copy_weights,
+        diff,
+        load,
+        load_weights,
+        lower,
+        predict,
+        report,
+        save_weights,
+        specs,
+        sweep,
+    )
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
     from archc.language.schema import Spec
+    from archc.prediction.errors import PredictionError
     from archc.reporting.model import Report
     from archc.weights.error import WeightsError
 
@@ -29,19 +43,22 @@ _HOMES = {
         "build",
         "check",
         "copy_weights",
+        "diff",
         "load",
         "load_weights",
         "lower",
+        "predict",
         "report",
         "save_weights",
         "specs",
         "sweep",
+        "Spec",
     ),
     "archc.blocks": ("REGISTRY", "Block", "Net"),
     "archc.ir.graph": ("Graph",),
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
-    "archc.language.schema": ("Spec",),
+    "archc.prediction.errors": ("PredictionError",),
     "archc.weights.error": ("WeightsError",),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
@@ -52,6 +69,7 @@ __all__ = [
     "Diagnostic",
     "Graph",
     "Net",
+    "PredictionError",
     "Report",
     "Spec",
     "SpecError",
@@ -60,9 +78,11 @@ __all__ = [
     "build",
     "check",
     "copy_weights",
+    "diff",
     "load",
     "load_weights",
     "lower",
+    "predict",
     "report",
     "save_weights",
     "specs",

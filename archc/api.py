@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
@@ -19,39 +18,57 @@ from archc.language.schema import Spec
 from archc.reporting.model import Report
 
 if TYPE_CHECKING:
-    from archc.document.document import Document
+    import torch
     from torch import nn
 
+    from archc.analysis.diff import Difference
+    from archc.document.document import Document
+    from archc.ir.state import State
+    from archc.prediction.predict import Answer
+    from archc.prediction.sources import Images
     from archc.weights.copy import CopyReport
     from archc.weights.report import LoadReport
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
-BACKENDS = {"torch": "archc.backends.torch", "keras": "archc.backends.keras"}
 
-
-def load(source: SpecSource, overrides: Sequence[str] = ()) -> Spec:
+def load(source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()) -> Spec:
     """Load and check a spec: a file's path, a bundled name such as `mnv3_small`, or a mapping.
 
-    `overrides` are in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+    A spec runs no code. Only a row whose `block` is the path of a class, `package.module:Class`, needs one module to be
+    imported, and that only happens if the package is allowed.
+
+    Args:
+        source: a path, a bundled name, or a mapping.
+        overrides: in Hydra's grammar: `["width_mult=0.75", "stages.c4.0.out=48", "~stages.c5"]`.
+        allow: packages whose blocks the spec may name by path, submodules included. The environment variable
+            `ARCHC_ALLOW_BLOCKS` names more of them, separated by commas.
 
     Raises:
         SpecError: with every problem found, each at its place in the file or the override.
+        ValueError: `allow` holds what cannot be a package's name.
     """
-    return _load.load(source, overrides, blocks=REGISTRY)
+    return _load.load(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
-def sweep(source: SpecSource, overrides: Sequence[str]) -> Iterator[tuple[list[Override], Spec]]:
+def sweep(
+    source: SpecSource, overrides: Sequence[str], *, allow: str | Sequence[str] = ()
+) -> Iterator[tuple[list[Override], Spec]]:
     """Load every spec that swept overrides stand for (`width_mult=0.5,0.75,1.0`), reading the file once.
+
+    `allow` is `load`'s.
 
     Raises:
         SpecError: as `load`, when the first spec that has a problem is reached.
+        ValueError: as `load`.
     """
-    return _load.sweep(source, overrides, blocks=REGISTRY)
+    return _load.sweep(source, overrides, blocks=REGISTRY.allowing(allow))
 
 
-def lower(spec: Spec) -> Graph:
+def lower(spec: Spec | SpecSource) -> Graph:
     """Turn a spec into its graph: run the passes, then lower every row that an output needs to primitive operations.
+
+    `spec` is what `load` returned, or what `load` takes: a file's path, a bundled name, or a mapping.
 
     Raises:
         SpecError: references that do not resolve, shapes that do not fit; every problem that can be found at once.
@@ -59,7 +76,20 @@ def lower(spec: Spec) -> Graph:
     Warns:
         SpecWarning: what only the shapes show, such as two levels of a detector that have one stride.
     """
-    return _warned(_lower(spec), 3)
+    return as_graph(spec)
+
+
+def diff(before: Spec | SpecSource, after: Spec | SpecSource) -> Difference:
+    """Compare two specs: the settings as written, the rows after all passes, and what every stage costs.
+
+    The result is false where nothing differs; `to_dict()` is JSON-ready.
+
+    Raises:
+        SpecError: as `load` and `lower`.
+    """
+    from archc.analysis.diff import diff as compare
+
+    return compare(*(spec if isinstance(spec, Spec) else load(spec) for spec in (before, after)))
 
 
 def specs() -> tuple[str, ...]:
@@ -119,12 +149,21 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: Literal["torch"] = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> nn.Module: ...
 
 
 @overload
 def build(
-    network: Graph | Spec | SpecSource, *, device: Any = None, dtype: Any = None, seed: int | None = None, backend: str
+    network: Graph | Spec | SpecSource,
+    *,
+    device: Any = None,
+    dtype: Any = None,
+    seed: int | None = None,
+    backend: str,
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any: ...
 
 
@@ -135,45 +174,48 @@ def build(
     dtype: Any = None,
     seed: int | None = None,
     backend: str = "torch",
+    transforms: Sequence[str] = (),
+    state: State | None = None,
 ) -> Any:
     """Build a network, initialised as the spec says: an ordinary `torch.nn.Module` in training mode, or with
     `backend="keras"` a functional `keras.Model`, channels last.
 
-    A spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
-    `archc.prediction.detector` says what it takes and returns.
+    With torch, a spec with a `detector` gives torchvision's `FasterRCNN` or `SSD` around compiled modules;
+    `archc.backends.torch.detector` says what it takes and returns. With Keras, it gives the plain network, which
+    returns the raw predictions of the heads on every level; so does `archc.backends.protocol.raw(graph)` with torch.
 
     Args:
         network: a graph, a spec, a file's path, a bundled name, or a mapping.
         device: where a torch module's parameters live; on `"meta"` nothing is allocated or initialised. Keras places
             a model itself (`keras.device`), so there it is an error.
-        dtype: of the parameters, default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, default
-            Keras's own.
+        dtype: of the parameters, by default torch's; for Keras the name of a policy such as `"mixed_bfloat16"`, by
+            default Keras's own.
         seed: the weights depend on it alone; without one they depend on torch's global generator, for Keras on the one
             that `keras.utils.set_random_seed` sets. The backends draw different numbers from the same distributions.
         backend: the library to build with, `torch` or `keras`. Keras computes with what `KERAS_BACKEND` or `keras.json`
             say; where that is not installed, and Keras not yet imported, with PyTorch or JAX.
+        transforms: rewrites of the network and its weights, in this order, such as `["inference"]`. With the same
+            seed, the result computes what the network without them computes in evaluation mode.
+        state: the weights before the transforms, by canonical name (`Graph.tensors`); nothing is drawn then.
 
     Raises:
-        SpecError: as `load` and `lower`.
-        ValueError: no such backend, or a device or type that it does not take.
+        SpecError: as `load` and `lower`; `unsupported-op`: the backend cannot run the network; an unknown transform.
+        ValueError: no such backend, a device or type that it does not take, or a state that does not fit.
         ImportError: the backend's library is not installed.
     """
-    if backend not in BACKENDS:
-        raise ValueError(f"there is no backend {backend!r}; there are {', '.join(BACKENDS)}")
-    graph = as_graph(network)
-    check_backend(graph, backend)
-    module = importlib.import_module("archc.prediction.detector" if graph.calls else BACKENDS[backend])
-    return module.build(graph, device=device, dtype=dtype, seed=seed)
+    from archc.backends import builder
 
+    library, graph = builder(backend), as_graph(network)
+    if not transforms and not graph.transforms:
+        return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
+    from archc.transforms import apply
 
-def check_backend(graph: Graph, backend: str) -> None:
-    """Check that a backend can build a network.
-
-    Raises:
-        ValueError: it cannot.
-    """
-    if graph.calls and backend != "torch":
-        raise ValueError(f"`{graph.name}` is a detector, which torchvision's classes run: only torch can build it")
+    if state is None:  # what is drawn are the original's weights
+        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
+        if str(device) != "meta":
+            state = library.read(library.build(graph, seed=seed))
+    graph, state = apply(graph, state, transforms)
+    return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:
@@ -252,6 +294,67 @@ def save_weights(
     from archc.weights.save import save_weights as save
 
     return save(model, path, names, overwrite=overwrite)
+
+
+def predict(
+    model_or_path: nn.Module | Graph | Spec | SpecSource | Any,
+    images: Images,
+    *,
+    weights: str | PathLike[str] | None = None,
+    overrides: Sequence[str] = (),
+    top: int | None = None,
+    threshold: float | None = None,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    batch_size: int | None = None,
+    device: torch.device | str | None = None,
+    allow: str | Sequence[str] = (),
+) -> list[Answer]:
+    """Predict what is in images: their classes, the class of each pixel, or boxes around objects.
+
+    The network decides which: a vector of scores gives an `archc.prediction.results.Classified`, an image of scores a
+    `Segmented`, a detector a `Detected`. Images are prepared as the spec's `input` says, and results come in the order
+    of the images. An image that cannot be used gives a `Skipped` with the error. Every result has `to_dict()`.
+
+    Args:
+        model_or_path: what `build` returned, for torch or Keras; a directory that `archc build -o` wrote; a
+            `.safetensors` or `.keras` file of archc's; or, with `weights`, whatever names a spec. A model is left as it
+            was: its mode, its device and its weights.
+        images: one or several of: a path, a directory (the images directly inside), a glob, a PIL image, or a NumPy
+            array of type `uint8`, height × width × 3 in RGB, or height × width in grey.
+        weights: the checkpoint of a spec; also replaces the weights of a directory or file.
+        overrides: of the spec, as in `load`.
+        top: classes per image, default 5; or boxes per image, default all.
+        threshold: boxes that score less are left out; default 0.5, or the detector's own threshold if that is higher.
+        classes: class names in the network's order, a file with one per line, or `"none"` for numbers only; by
+            default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
+        batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
+        device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
+        allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
+
+    Raises:
+        PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
+            no image.
+        SpecError: as `load` and `lower`; or a spec that came with the weights names Python code or calls a resolver.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file.
+
+    Warns:
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images differently.
+    """
+    from archc.prediction.predict import predict as run
+
+    return run(
+        model_or_path,
+        images,
+        weights=weights,
+        overrides=overrides,
+        top=top,
+        threshold=threshold,
+        classes=classes,
+        batch_size=batch_size,
+        device=device,
+        allow=allow,
+    )
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

@@ -108,7 +108,7 @@ def _pair(stage: str, old: Sequence[tuple[int, Row]], new: Sequence[tuple[int, R
         before, after = (row_values(side[1], full=True) if side else {} for side in (left, right))
         old_name, new_name = (f"{stage}.{side[0]}" if side else None for side in (left, right))
         block = after.get("block") or before["block"]
-        # A key that only one side knows is told where it was written: its default would only be noise.
+        # Show a key that only one side knows where it was written; its default would only be noise.
         written = {key for side in (left, right) if side for key in row_values(side[1])}
         changes = [
             change
@@ -135,12 +135,12 @@ def _stage_costs(before: Graph, after: Graph) -> Iterator[StageCost]:
 
 
 def _costs(graph: Graph) -> dict[str, Cost]:
-    prices: dict[str, Cost] = {}
-    own = [(region.name.partition(".")[0], region.subgraph.total) for region in graph.regions]
+    costs: dict[str, Cost] = {}
+    own = [(region.stage, region.total) for region in graph.regions]
     for name, cost in [*own, *((call.name, call.total) for call in graph.calls)]:
-        so_far = prices.get(name, Cost())
-        prices[name] = Cost(so_far.params + cost.params, so_far.macs + cost.macs)
-    return prices
+        so_far = costs.get(name, Cost())
+        costs[name] = Cost(so_far.params + cost.params, so_far.macs + cost.macs)
+    return costs
 
 
 def _union(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:

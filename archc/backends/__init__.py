@@ -1,16 +1,74 @@
-"""Backends: a graph made runnable by a library. One package per library; they never import each other.
+"""Backends: what turns a graph into something that a library runs. One package each; they never import each other.
 
-Each has `build`, `supported` and `activations` for the graph, and `fitting`, `read`, `write` and `skipped` for a built
-network's tensors in the IR's canonical layouts.
+`archc.backends.protocol` says what a backend is. To add one: a package with an object `BACKEND`, and an entry in
+`BACKENDS`. Users add entries of their own to that table: `BACKENDS["mine"] = Entry("my_package.backend", "my_library")`.
 """
 
 from __future__ import annotations
 
+import importlib
 import sys
-from typing import Literal
+from typing import Any, NamedTuple
+
+from archc.backends.protocol import Backend, Builder, Emitter
+from archc.document.diagnostics import did_you_mean, one_of
 
 
-def backend_of(model: object) -> Literal["torch", "keras"]:
-    """Whose network this is. On its torch backend, a Keras model is a torch module as well."""
-    keras = sys.modules.get("keras")
-    return "keras" if keras is not None and isinstance(model, keras.Model) else "torch"
+class Entry(NamedTuple):
+    """Where a backend's `BACKEND` is, and the name of the Python package that its models belong to."""
+
+    module: str
+    library: str
+
+
+BACKENDS: dict[str, Entry] = {
+    "torch": Entry("archc.backends.torch", "torch"),
+    "keras": Entry("archc.backends.keras", "keras"),
+}
+"""Every backend by name."""
+
+
+def get(name: str) -> Backend:
+    """The backend of this name; its library is imported.
+
+    Raises:
+        ValueError: there is none.
+        ImportError: its library is not installed.
+    """
+    if name not in BACKENDS:
+        hint = did_you_mean(name, BACKENDS) or one_of(BACKENDS)
+        raise ValueError(f"there is no backend {name!r}: {hint}")
+    found: Backend = importlib.import_module(BACKENDS[name].module).BACKEND
+    return found
+
+
+def builder(name: str) -> Builder:
+    """The backend of this name, which must be one that builds models.
+
+    Raises:
+        ValueError: there is none, or it only writes files.
+        ImportError: its library is not installed.
+    """
+    found = get(name)
+    if not isinstance(found, Builder):
+        raise ValueError(f"the {name} backend writes files and builds no model")
+    return found
+
+
+def of(model: Any) -> Builder | None:
+    """The backend that a model belongs to; None where it is no model of any. No library is imported for it."""
+    for name, entry in BACKENDS.items():
+        if entry.library in sys.modules:
+            found = get(name)
+            if isinstance(found, Builder) and found.owns(model):
+                return found
+    return None
+
+
+def backend_of(model: Any) -> str:
+    """The name of the backend that a model belongs to; `torch` where none says that it is its own."""
+    found = of(model)
+    return "torch" if found is None else found.name
+
+
+__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "backend_of", "builder", "get", "of"]

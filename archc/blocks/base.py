@@ -10,7 +10,7 @@ from archc.ir.graph import Builder, Node
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.settings import Init, Norm, count_of
-from archc.language.values import Activation, Count, Padding
+from archc.language.values import Count, OutActivation, Padding
 
 
 class Net(Builder):
@@ -20,20 +20,20 @@ class Net(Builder):
         super().__init__(spec.init.overlaid(init))
         self.spec = spec
 
-    def act(self, own: Activation | None) -> str:
-        """A row's own activation, or the spec's."""
-        return self.spec.act if own is None else own
+    def act(self, own: OutActivation | None) -> str:
+        """A row's own activation, or the spec's where it states none or says `spec`."""
+        return self.spec.act if own in (None, "spec") else own
 
     def padding(self, own: Padding | None) -> Padding:
         """A row's own padding, or the spec's."""
         return self.spec.padding if own is None else own
 
     def norm(self, own: Norm | None) -> Norm:
-        """The spec's normalisation with what the row states about its own laid over it."""
+        """The spec's normalisation, changed by what the row's own states."""
         return self.spec.norm.overlaid(own)
 
     def init(self, own: Init | None) -> Init:
-        """The spec's initialisation with what the row states about its own laid over it."""
+        """The spec's initialisation, changed by what the row's own states."""
         return self.spec.init.overlaid(own)
 
     def count(self, count: Count, channels: int) -> int:
@@ -52,7 +52,7 @@ class Block(Row):
     ports: ClassVar[tuple[str, ...] | None] = ("x",)
     """The inputs that `from` can name; None for any number of unnamed ones."""
     is_head: ClassVar[bool] = False
-    """Whether the row is a task's own head: what a backbone's checkpoint, and its numbering, knows nothing of."""
+    """Whether the row belongs to the head of a task, which a backbone's checkpoint does not have."""
 
     @classmethod
     def label(cls) -> str:

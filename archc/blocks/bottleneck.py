@@ -13,7 +13,17 @@ from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
 from archc.language.settings import Init
-from archc.language.values import Activation, Channels, Dilation, Expansion, Kernel, Padding, Probability, Stride
+from archc.language.values import (
+    Activation,
+    Channels,
+    Dilation,
+    Expansion,
+    Kernel,
+    OutActivation,
+    Padding,
+    Probability,
+    Stride,
+)
 
 
 class InvertedResidual(Block):
@@ -33,8 +43,9 @@ class InvertedResidual(Block):
     """Squeeze-and-excitation after the middle convolution: true, false, a ratio, or differences from `squeeze`."""
     act: Activation | None = None
     """After the first two convolutions; default: the spec's `act`."""
-    out_act: Activation | None = "none"
-    """After the residual sum; null for the spec's `act`."""
+    out_act: OutActivation | None = "none"
+    """After the residual sum; `spec`, or null in a row written as a mapping, for the spec's `act`. In a row written as
+    a list, null leaves the cell out, as everywhere."""
     stride: Stride = 1
     dilation: Dilation = 1
     groups: Groups = "depthwise"
@@ -109,5 +120,5 @@ class Bottleneck(InvertedResidual):
     """Leave the first convolution out where it would not change the width."""
     shortcut: Literal["identity", "projection"] = "projection"
     """`identity`: a residual only where shapes agree. `projection`: a strided 1×1 convolution where they do not."""
-    out_act: Activation | None = None
-    """After the residual sum; default: the spec's `act`."""
+    out_act: OutActivation | None = None
+    """After the residual sum; `spec`, the default, for the spec's `act`."""

@@ -13,6 +13,7 @@ from archc.blocks.base import Block, Net, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
 from archc.ir import ops
 from archc.ir.graph import Node
+from archc.ir.ops import ShapeError
 from archc.language.settings import Init, Norm
 from archc.language.values import Activation, Channels, Kernel, Padding, Positive, Stride
 
@@ -89,6 +90,8 @@ class SsdExtra(Block):
             y = net.add("pool", ops.GlobalPool(), x)
             return conv_norm_act(net, y, out, name="project", act=act, norm=norm, bias=self.bias)
         if self.reduce:
+            if out < 2:
+                raise ShapeError(f"`reduce` halves `out`, which is {out}; make it larger, or say `reduce: false`")
             x = conv_norm_act(net, x, out // 2, name="reduce", act=act, norm=norm)
         x = conv_norm_act(
             net,
@@ -122,7 +125,7 @@ class LevelHead(Block):
     """Differences from the spec's `init`."""
 
 
-class SsdHead(LevelHead):
+class SsdLevelHead(LevelHead):
     """An SSD's predictions from one level (Liu et al. 2016, arXiv:1512.02325, section 2.1), for classes or boxes.
 
     `separable` is SSDlite's form (Sandler et al. 2018, arXiv:1801.04381, section 6.2), `project` is ml-cvnets'
@@ -158,7 +161,7 @@ class SsdHead(LevelHead):
         return conv_norm_act(net, x, self.out, name="predict", kernel=kernel, act="none", norm=_NO_NORM)
 
 
-class RpnHead(LevelHead):
+class RpnLevelHead(LevelHead):
     """The region proposal network's head on one level (Ren et al. 2015, arXiv:1506.01497, section 3.1).
 
     Its parts `objectness` and `deltas` are the predictions: one and four numbers for each anchor.

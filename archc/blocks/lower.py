@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import NamedTuple
 
 from archc import passes
 from archc.blocks.base import Block, Net
 from archc.blocks.heads import NAME, ON, proposal_heads
+from archc.blocks.lint import lint
 from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
 from archc.ir import ops
 from archc.ir.graph import Call, Graph, Node, Region, Subgraph
 from archc.ir.ops import ShapeError
-from archc.ir.verify import verify, verify_subgraph
+from archc.ir.verify import verify, verify_structure
 from archc.language import wiring
 from archc.language.detector import FasterRcnn
 from archc.language.row import Row
@@ -37,10 +38,9 @@ def lower(spec: Spec) -> Graph:
     final = stages[next(reversed(stages))]
     widths = {(stage, index): str(row.__dict__.get("out") or "") for stage, index, row in stages["repeat"].rows()}
     graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), widths)
-    graph = replace(
-        graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec
-    )  # fmt: skip
-    return graph if final.detector is None else _detector(final, graph)
+    graph = replace(graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec)
+    graph = verify(graph if final.detector is None else _detector(final, graph))
+    return replace(graph, warnings=(*graph.warnings, *lint(spec, final, graph)))
 
 
 def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Graph:
@@ -55,7 +55,7 @@ def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Gr
     graph = lowering.graph(outputs, levels)
     if lowering.pruned or len(lowering.regions) < len(wires):
         graph = replace(graph, whole=_whole(spec, wires, input, widths))
-    return verify(graph)
+    return graph
 
 
 def _whole(
@@ -73,9 +73,6 @@ def _detector(spec: Spec, graph: Graph) -> Graph:
     shapes = graph.shapes()
     levels = {name: shapes[node] for name, node in graph.levels.items()}
     images = {name: shape for name, shape in levels.items() if isinstance(shape, ops.Image)}
-    if bad := [name for name in levels if name not in images]:
-        message = f"level `{bad[0]}` is no image but {ops.show(levels[bad[0]])}"
-        raise fail("shape", message, _level_span(spec, bad[0]), help="a detector's `outputs` are feature maps")
     graph = replace(graph, warnings=tuple(_same_strides(spec, graph.input.shape, images)))
     if not isinstance(spec.detector, FasterRcnn):
         return graph
@@ -171,9 +168,15 @@ def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) ->
     lowered anew every time: its code, or what it calls, may change within a process, as in a notebook.
     """
     lower = type(row).lower
-    if type(row).__module__.startswith("archc.") and lower.__module__.startswith("archc."):
+    if _is_own(type(row), lower):
         return _remembered(row, lower, shapes, settings)
     return _lowered(row, shapes, settings)
+
+
+@cache
+def _is_own(block: type[Block], lower: Callable[..., Node]) -> bool:
+    """Whether a block and its lowering are archc's."""
+    return block.__module__.startswith("archc.") and lower.__module__.startswith("archc.")
 
 
 def _needed(subgraph: Subgraph, parts: frozenset[str]) -> Subgraph:
@@ -198,7 +201,7 @@ def _remembered(row: Block, lower: object, shapes: tuple[ops.Shape, ...], settin
 def _lowered(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
     net = Net(settings.spec, row.__dict__.get("init"))
     placeholders = [net.placeholder(shape) for shape in shapes]
-    return verify_subgraph(net.finish(row.lower(net, *placeholders)))
+    return verify_structure(net.finish(row.lower(net, *placeholders)))
 
 
 def _part(subgraph: Subgraph, part: str) -> Node:
@@ -242,7 +245,7 @@ class _Lowering:
             SpecError: some of them have failed.
         """
         if self.problems:
-            raise SpecError(self.problems)
+            raise SpecError(dict.fromkeys(self.problems))
         return Graph(
             self.spec.name,
             self.input,
@@ -265,6 +268,12 @@ class _Lowering:
         inputs = [value for value in values if value is not None]
         if len(inputs) < len(values):
             return  # what it needs has failed and is reported already
+        level = row.__dict__.get("level")
+        if level and not isinstance(inputs[0].shape, ops.Image):
+            message = f"level `{level}` is no image but {ops.show(inputs[0].shape)}"
+            help = "a detector's `outputs` are feature maps"
+            self.problems.append(Diagnostic("shape", message, _level_span(self.spec, level), help=help))
+            return
         try:
             ordered = inputs if row.from_ is None and row.ports == ("x",) else _ordered(row, inputs)
             shapes = tuple([value.shape for value in ordered])

@@ -1,4 +1,4 @@
-"""MobileViT's block: convolution for what is near, a transformer for what is far."""
+"""MobileViT's block: convolutions for local features, a transformer for global ones."""
 
 from __future__ import annotations
 

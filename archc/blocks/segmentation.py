@@ -16,7 +16,7 @@ from archc.language.values import Activation, Channels, Classes, Dilation, Proba
 
 
 class SegmentationHead(Block):
-    """What the heads share. The scores are as large as the features: follow with `{block: resize, to: input}`."""
+    """What the heads share. The scores are as large as the features; `{block: resize, to: input}` enlarges them."""
 
     is_head = True
 
@@ -67,7 +67,7 @@ class DeepLabV3(SegmentationHead):
     """
 
     rates: Annotated[Many[Dilation], Field(min_length=1, max_length=16)]
-    """The dilations, for the output stride that the features have: the paper doubles them from stride 16 to 8."""
+    """The dilations. They suit one output stride of the features: from stride 16 to 8, the paper doubles them."""
     channels: Channels = 256
     """The width of every branch, of the projection and of the refinement."""
     dropout: Probability = 0.5
@@ -108,8 +108,8 @@ class DeepLabV3(SegmentationHead):
 
 
 class Fcn(SegmentationHead):
-    """The fully convolutional head (Long et al. 2015, arXiv:1411.4038) in torchvision's form (`fcn.py`), which is its
-    auxiliary head, too: a 3×3 convolution to a quarter of the channels, dropout and a classifier.
+    """The fully convolutional head (Long et al. 2015, arXiv:1411.4038) in torchvision's form (`fcn.py`): a 3×3
+    convolution to a quarter of the channels, dropout and a classifier. torchvision's auxiliary heads are the same.
     """
 
     channels: Channels | None = None

@@ -10,18 +10,23 @@ from archc.blocks.base import Block, Net, activate, channels, image
 from archc.document.values import reject
 from archc.ir import ops
 from archc.ir.graph import Node
+from archc.ir.ops import ShapeError
 from archc.language.settings import Init
 from archc.language.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride
 
 
 class Pool(Block):
-    """Pooling: the mean over the whole image, or a window's mean or maximum."""
+    """Pooling: the mean over the whole image, or a window's mean or maximum.
+
+    The output of a global pool is an image of one position, C×1×1, as torch's adaptive pools have it; a `linear` row
+    after it makes a vector of it.
+    """
 
     kind: Literal["global", "avg", "max"] = "global"
     kernel: Kernel | None = None
     """Window size, for `avg` and `max`."""
     stride: Stride | None = None
-    """Default: 1."""
+    """Default: 1, as in every other row; torch's and Keras's pools have the kernel's size there."""
     padding: Padding | None = None
     """Default: the spec's `padding`."""
     count_padding: bool = True
@@ -46,11 +51,19 @@ class Pool(Block):
 
 
 class Linear(Block):
-    """A fully connected layer; an image is flattened first."""
+    """A fully connected layer; an image is flattened first.
+
+    The weights of a flattened image depend on its size, so the network then takes one input size only. Put a `pool` row
+    before it, or say with `flatten: true` that this is meant.
+    """
 
     out: Channels
     """Output features."""
     act: Activation = "none"
+    """After the layer; default: none, not the spec's `act`, because most linear layers are classifiers."""
+    flatten: bool | None = None
+    """Whether an image of more than one position may be flattened: true, or false to make it an error; default: it
+    may, with a warning where this ties the network to one input size."""
     bias: bool = True
     init: Init | None = None
     """Differences from the spec's `init`."""
@@ -62,7 +75,9 @@ class Linear(Block):
     def lower(self, net: Net, *inputs: Node) -> Node:
         (x,) = inputs
         out = net.count(self.out, channels(x))
-        if image(x):
+        if shape := image(x):
+            if self.flatten is False and (shape.height, shape.width) != (1, 1):
+                raise ShapeError("an image of more than one position would be flattened, and `flatten` is false")
             x = net.add("flatten", ops.Flatten(), x)
         y = net.add("linear", ops.Linear(out, self.bias), x)
         return activate(net, y, self.act)

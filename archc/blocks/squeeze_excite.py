@@ -22,7 +22,7 @@ SqueezeColumn = Annotated[
     BeforeValidator(_parse_squeeze, json_schema_input_type=bool | float | Squeeze),
     Expected("true, false, a ratio such as 0.25, or a mapping of differences"),
 ]
-"""`true` for the spec's `squeeze`, a number for another ratio, a mapping for other differences."""
+"""`true` for the spec's `squeeze`, a number for another ratio, a mapping for what else differs."""
 
 
 def squeeze_excite(net: Net, name: str, x: Node, own: bool | Squeeze, block_input: int) -> Node:

@@ -1,7 +1,8 @@
-"""What commands have in common on the command line: specs and overrides, in any order."""
+"""What commands share on the command line: specs and overrides in any order, options, and where output goes."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
@@ -9,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 import click
 
 _NAMED = 5
-"""Files that a message names at most."""
+"""The most files that one message names."""
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -38,7 +39,7 @@ def _is_override(argument: str) -> bool:
 
 
 def request(fewest: int = 1, most: int | None = 1) -> Callable[[_Command], _Command]:
-    """The decorator that gives a command its `request`: so many specs, and any overrides."""
+    """The decorator that gives a command its `request`: `fewest` to `most` specs, and any overrides."""
     metavar = "SPEC" if most == 1 else "SPEC..." if most is None else "SPEC [SPEC]"
 
     def parse(context: click.Context, _: click.Parameter, arguments: tuple[str, ...]) -> Request:
@@ -51,23 +52,85 @@ def request(fewest: int = 1, most: int | None = 1) -> Callable[[_Command], _Comm
             raise click.UsageError(f"`{surplus}` is one spec too many; {known}.", context)
         return found
 
-    return click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+    argument = click.argument("request", nargs=-1, callback=parse, metavar=f"{metavar} [KEY=VALUE]...")
+    return lambda command: argument(allow_blocks(command))
+
+
+_ALLOWED = "archc.allowed"
+"""The key under which click's context keeps the packages that `--allow-blocks` names."""
+
+
+def allowed() -> tuple[str, ...]:
+    """The packages that the command line allows specs to import blocks from."""
+    context = click.get_current_context(silent=True)
+    found: tuple[str, ...] = context.meta.get(_ALLOWED, ()) if context else ()
+    return found
+
+
+def _keep_allowed(context: click.Context, _: click.Parameter, packages: tuple[str, ...]) -> None:
+    if packages:
+        from archc.language.registry import check_package
+
+        try:
+            for package in packages:
+                check_package(package)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+    context.meta[_ALLOWED] = packages
+
+
+allow_blocks = click.option(
+    "--allow-blocks",
+    metavar="PACKAGE",
+    multiple=True,
+    expose_value=False,
+    callback=_keep_allowed,
+    help="Let specs name blocks of this package as `package.module:Class`. That runs the module's code. Repeatable.",
+)
+
+
+class OutputPath(click.Path):
+    """The type of `-o`: a path that may not be empty, which Python would take for the current directory."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """As `click.Path`, but an empty path is an error."""
+        if not os.fspath(value):
+            self.fail("the path is empty", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def output_path(*, file: bool = True, directory: bool = True) -> OutputPath:
+    """The type of `-o`, where the path may be a file, a directory, or either."""
+    return OutputPath(file_okay=file, dir_okay=directory, path_type=Path)
 
 
 force = click.option("--force", is_flag=True, help="Overwrite files that exist.")
+"""The decorator for `--force`."""
 
 
 def refuse_existing(files: Iterable[Path]) -> None:
-    """Refuse to write over files.
+    """Refuse to overwrite files. A symbolic link counts, even if it points nowhere.
 
     Raises:
         UsageError: some of them exist.
     """
-    existing = [str(file) for file in files if file.exists()]
+    existing = [str(file) for file in files if os.path.lexists(file)]
     if existing:
         verb = "exists" if len(existing) == 1 else "exist"
         named = ", ".join(existing[:_NAMED]) + f" and {len(existing) - _NAMED:,} more" * (len(existing) > _NAMED)
         raise click.UsageError(f"{named} {verb} already; `--force` overwrites. Nothing was written.")
+
+
+def refuse_sources(outputs: Iterable[Path], sources: Iterable[Path]) -> None:
+    """Refuse to overwrite what a command reads, with or without `--force`.
+
+    Raises:
+        UsageError: an output is one of the sources.
+    """
+    read = {os.path.realpath(source) for source in sources}
+    for output in outputs:
+        if os.path.realpath(output) in read:
+            raise click.UsageError(f"{output} is what this command reads; write to another place. Nothing was written.")
 
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON, and only JSON.")
@@ -79,3 +142,12 @@ counter = click.option(
     help="Build the network, count it with this tool too, and explain every difference. Needs torch.",
 )
 """The decorator for `--counter`."""
+
+transforms = click.option(
+    "--transform",
+    "transforms",
+    multiple=True,
+    metavar="NAME",
+    help="Rewrite the network with this transform, such as `inference`. Repeat it for several; they run in this order.",
+)
+"""The decorator for `--transform`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-import click
+from archc.extras import require
 
 if TYPE_CHECKING:
     from archc.ir.graph import Graph
@@ -15,31 +15,44 @@ def keras() -> Any:
     """The Keras backend.
 
     Raises:
-        click.UsageError: Keras, or what it computes with, is not installed; the message says what to do.
+        MissingExtraError: Keras, or the library that it computes with, is not installed.
     """
-    try:
-        return importlib.import_module("archc.backends.keras")
-    except ImportError as error:
-        if (error.name or "archc").startswith("archc"):
-            raise
-        raise click.UsageError(str(error)) from None
+    return importlib.import_module("archc.backends.keras")
 
 
 def require_backend(name: str, graph: Graph) -> None:
     """Import a backend's library, to build this network with.
 
     Raises:
-        click.UsageError: it is not installed, or cannot build such a network.
+        SpecError: the backend cannot run the network.
+        MissingExtraError: its library is not installed.
     """
-    from archc.api import check_backend
+    from archc.backends import get
 
-    try:
-        check_backend(graph, name)
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
-    if name == "keras":
-        keras()
-        return
-    from archc.cli.counting import require
+    if name == "torch":
+        require("torch", "torch")
+        require_torchvision(graph)
+    get(name).require(graph)
 
-    require("torch", "torch")
+
+def require_torchvision(graph: Graph) -> None:
+    """Import torchvision if the module of this graph contains classes of torchvision.
+
+    Raises:
+        MissingExtraError: it is not installed.
+    """
+    from archc.ir.ops import BatchNorm
+
+    frozen = any(isinstance(node.op, BatchNorm) and node.op.frozen for node in graph.nodes)
+    if frozen or graph.detector is not None:
+        require("torchvision", "detection")
+
+
+def require_safetensors() -> None:
+    """Import what writes safetensors files.
+
+    Raises:
+        MissingExtraError: torch, NumPy or safetensors is not installed.
+    """
+    for module in ("torch", "numpy", "safetensors.torch"):
+        require(module, "torch")

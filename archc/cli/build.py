@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
-import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -37,28 +36,40 @@ FILES = (SPEC_FILE, REPORT_FILE)
 @click.option(
     "-o",
     "--output",
-    type=click.Path(file_okay=False, path_type=Path),
+    type=arguments.output_path(file=False),
     help=f"Write {', '.join(FILES)} and {' or '.join(MODEL_FILES.values())} into this directory.",
 )
-@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of the weights.")
+@click.option(
+    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Seed of the initial weights."
+)
+@arguments.transforms
 @arguments.force
 @arguments.counter
-def build(request: Request, *, backend: str, output: Path | None, seed: int, force: bool, counter: str | None) -> int:
-    """Build the network, print the report, and check one against the other."""
+def build(
+    request: Request,
+    *,
+    backend: str,
+    output: Path | None,
+    seed: int,
+    transforms: tuple[str, ...],
+    force: bool,
+    counter: str | None,
+) -> int:
+    """Build the network, print its report, and check that the two agree."""
     import archc
-    from archc.cli.backends import require_backend
-    from archc.cli.counting import count, require_torchvision
+    from archc.cli.backends import require_backend, require_safetensors
+    from archc.cli.counting import count
     from archc.cli.loading import load, lowered
     from archc.cli.output import out
     from archc.reporting.report import print_report
 
-    files = (*FILES, MODEL_FILES[backend])
-    if output is not None and not force:
-        arguments.refuse_existing(output / name for name in files)
+    if output is not None:
+        _check_output(output, request.spec, force)
     spec = load(request.spec, request.overrides)
-    report = archc.report(lowered(spec))
+    report = archc.report(lowered(spec, transforms))
     require_backend(backend, report.graph)
-    require_torchvision(report.graph)
+    if output is not None and backend == "torch":
+        require_safetensors()
     model = _build(report, backend, seed)
     console = out()
     print_report(console, report, request.overrides)
@@ -71,8 +82,10 @@ def build(request: Request, *, backend: str, output: Path | None, seed: int, for
     if not _verify(console, COUNTS[backend](report, model)):
         return 1
     if output is not None:
-        _write(output, spec, report, model, backend)
-        console.print(f"wrote {', '.join(str(output / name) for name in files)}")
+        removed = _write(output, spec, report, model, backend, force=force)
+        console.print(f"wrote {', '.join(str(output / name) for name in (*FILES, MODEL_FILES[backend]))}")
+        for path in removed:
+            console.print(f"removed {path}: the weights of the network that was there before")
     return 0
 
 
@@ -91,7 +104,7 @@ def _build(report: Report, backend: str, seed: int) -> Any:
 
 
 class Check(NamedTuple):
-    """What a backend's own count says of what was built: each number as it was computed, and as it was counted."""
+    """A backend's own count of a built network: each number as computed and as counted, and a line that says so."""
 
     numbers: dict[str, tuple[int, int]]
     verified: str
@@ -110,23 +123,32 @@ def _counted_by_torch(report: Report, model: Any) -> Check:
 
 
 def _counted_by_keras(report: Report, model: Any) -> Check:
-    """Numbers of variables: Keras has no counter of operations."""
+    """The numbers of variables only: Keras does not count operations."""
+    from archc.backends.keras import BACKEND
     from archc.reporting.numbers import count
 
     params = sum(math.prod(variable.shape) for variable in model.trainable_weights)
-    statistics = report.graph.total.buffers
+    built = BACKEND.covers(report.graph)
+    statistics = built.total.buffers
+    rest = "" if built is report.graph else "; it has no heads on proposals"
     return Check(
-        {"parameters": (report.params, params), "statistics": (statistics, model.count_params() - params)},
-        f"the model has {count(report.params)} parameters and {count(statistics)} statistics, counted by Keras; "
-        "MACs are computed",
+        {"parameters": (built.total.params, params), "statistics": (statistics, _statistics(model))},
+        f"the model has {count(params)} parameters and {count(statistics)} statistics, counted by Keras; "
+        f"MACs are computed{rest}",
     )
+
+
+def _statistics(model: Any) -> int:
+    """Numbers in variables that do not train, without the states of random generators."""
+    held = [variable for variable in model.non_trainable_variables if "seed_generator" not in variable.path]
+    return sum(math.prod(variable.shape) for variable in held)
 
 
 COUNTS = {"torch": _counted_by_torch, "keras": _counted_by_keras}
 
 
 def _verify(console: Console, check: Check) -> bool:
-    """Compare what was computed with what was built; the numbers are shown either way."""
+    """Compare the computed numbers with the counted ones, and print the result."""
     from archc.cli.output import err
     from archc.reporting.console import line
     from archc.reporting.numbers import count
@@ -141,38 +163,43 @@ def _verify(console: Console, check: Check) -> bool:
     return False
 
 
-def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str) -> None:
-    """Write everything beside the directory first, and move it in place only once all of it is there."""
-    directory.parent.mkdir(parents=True, exist_ok=True)
-    staging = Path(tempfile.mkdtemp(prefix=f".{directory.name}-", dir=directory.resolve().parent))
-    try:
-        _write_files(staging, spec, report, model, backend)
-        if directory.is_dir():
-            for name in (*FILES, MODEL_FILES[backend]):
-                os.replace(staging / name, directory / name)
-        else:
-            staging.chmod(0o777 & ~_umask())  # mkdtemp's own mode is for secrets
-            os.replace(staging, directory)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
+def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str, *, force: bool) -> Sequence[Path]:
+    """Write the spec, the report and the weights as one; returns the other backends' weights that this removed.
 
-
-def _write_files(directory: Path, spec: Spec, report: Report, model: Any, backend: str) -> None:
+    A directory never holds weights of another spec than the one in it. The weights are its last file: `archc predict`
+    refuses a directory that lacks them.
+    """
     import archc
     from archc.cli.backends import keras
-    from archc.cli.counting import require
+    from archc.files import replacing_together
 
-    resolved = spec.to_yaml(full=True)
-    (directory / SPEC_FILE).write_text(resolved, encoding="utf-8")
-    (directory / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
-    if backend == "keras":
-        keras().save(model, directory / MODEL_FILES[backend])
-        return
-    require("safetensors.torch", "torch")
-    archc.save_weights(model, directory / MODEL_FILES[backend])
+    others = [name for name in MODEL_FILES.values() if name != MODEL_FILES[backend]]
+    obsolete = [directory / name for name in others if os.path.lexists(directory / name)]
+    weights = MODEL_FILES[backend]
+    try:
+        with replacing_together(directory, (*FILES, weights), others, overwrite=force) as staging:
+            (staging / SPEC_FILE).write_text(spec.to_yaml(full=True), encoding="utf-8")
+            (staging / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+            if backend == "keras":
+                keras().save(model, staging / weights)
+            else:
+                archc.save_weights(model, staging / weights)
+    except FileExistsError as error:  # another program wrote it while this one built the network
+        arguments.refuse_existing([Path(error.filename)])
+        raise
+    return obsolete
 
 
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current
+def _check_output(directory: Path, source: str, force: bool) -> None:
+    """Check that this command may write into a directory.
+
+    Raises:
+        UsageError: it would overwrite a file without `--force`, or the spec that it builds.
+        SpecError: the spec cannot be read.
+    """
+    from archc.cli.loading import sources
+
+    if not force:
+        arguments.refuse_existing(directory / name for name in (*FILES, *MODEL_FILES.values()))
+    elif os.path.lexists(directory / SPEC_FILE):
+        arguments.refuse_sources([directory / SPEC_FILE], sources(source))

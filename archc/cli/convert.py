@@ -16,7 +16,7 @@ from archc.cli.arguments import Request
     "--weights", type=click.Path(path_type=Path), help="The checkpoint: of archc, or of a library that it knows."
 )
 @click.option("--to", type=click.Choice(["keras"]), required=True, help="The library of the network that is written.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The file, `.keras`.")
+@click.option("-o", "--output", type=arguments.output_path(), required=True, help="The file, `.keras`.")
 @click.option("--source", default="auto", show_default=True, help="Whose names the checkpoint has.")
 @arguments.force
 def convert(request: Request, *, weights: Path | None, to: str, output: Path, source: str, force: bool) -> None:
@@ -28,10 +28,10 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
     """
     import archc
     from archc.cli.backends import keras, require_backend
-    from archc.cli.counting import require
     from archc.cli.loading import load_weights, lowered
     from archc.cli.network import find
     from archc.cli.output import out, show_diagnostics
+    from archc.extras import require
     from archc.reporting.console import line
 
     if output.suffix != ".keras":
@@ -39,13 +39,14 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
     if not force:
         arguments.refuse_existing([output])
     spec, checkpoint = find(request.spec, request.overrides, weights)
+    arguments.refuse_sources([output], [checkpoint])
     graph = lowered(spec)
     require_backend(to, graph)
     require("torch", "torch")
     require("safetensors", "torch")
     model = archc.build(graph, backend=to, seed=0)
     report = load_weights(model, checkpoint, source)
-    keras().save(model, output)
+    keras().save(model, output, overwrite=force)
     show_diagnostics(report.warnings)
     console = out()
     console.print(line((report.file, "bold"), " fits ", (spec.name, "bold")))

@@ -1,4 +1,4 @@
-"""Specs and graphs for the commands: what is probably not meant goes to stderr, as diagnostics."""
+"""Load specs and graphs for the commands; warnings go to stderr, as diagnostics."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archc.cli.arguments import allowed
 from archc.cli.output import show_diagnostics
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Outcome(NamedTuple):
-    """What one combination of overrides came to: a graph, or problems; warnings may come with either."""
+    """The result of one combination of overrides: a graph or problems, and in either case any warnings."""
 
     chosen: Sequence[Override]
     graph: Graph | None
@@ -37,15 +39,29 @@ def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
     import archc
 
     with _no_python_warnings():
-        spec = archc.load(source, overrides)
+        spec = archc.load(source, overrides, allow=allowed())
     show_warnings(spec, built=built)
     return spec
+
+
+def sources(source: str) -> set[Path]:
+    """The files that a spec is read from: its own, and every one it inherits a value from.
+
+    Raises:
+        SpecError: a file cannot be read.
+    """
+    from archc.blocks import REGISTRY
+    from archc.document.tree import spans
+    from archc.language.load import LIBRARY, document
+
+    inherited = {span.source.name for span in spans(document(source, REGISTRY).tree) if span.source.kind == "file"}
+    return {LIBRARY.find(source), *map(Path, inherited)}
 
 
 def load_weights(
     model: Any, checkpoint: str | PathLike[str], source: str = "auto", partial: Sequence[str] = ()
 ) -> LoadReport:
-    """Load a checkpoint; what its library does otherwise is told by the report's `warnings` alone.
+    """Load a checkpoint. Its warnings are in the report only, not issued as Python warnings.
 
     Raises:
         WeightsError: as `archc.load_weights`.
@@ -57,29 +73,33 @@ def load_weights(
 
 
 def show_warnings(spec: Spec, *, built: bool = False) -> None:
-    """Show what is probably not meant; of a network that was `built` before, only what the overrides give reason to."""
+    """Show a spec's warnings; if the network was `built` before, only those about the overrides."""
     found = [w for w in spec.warnings if not built or (w.span is not None and w.span.source.kind == "override")]
     show_diagnostics(found)
 
 
-def lowered(spec: Spec) -> Graph:
-    """Lower a spec and show the warnings that only its shapes give reason to.
+def lowered(spec: Spec, transforms: Sequence[str] = ()) -> Graph:
+    """Lower a spec and show the warnings that depend on its shapes; then rewrite the graph by these transforms.
 
     Raises:
-        SpecError: as `archc.lower`.
+        SpecError: as `archc.lower`, or an unknown transform.
     """
     from archc.blocks.lower import lower
 
     graph = lower(spec)
     show_diagnostics(graph.warnings)
-    return graph
+    if not transforms:
+        return graph
+    from archc.transforms import apply
+
+    return apply(graph, None, transforms)[0]
 
 
 def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
-    """Load and lower every spec that swept overrides stand for; one that fails does not hide the others.
+    """Load and lower the spec of every combination of swept overrides; one that fails does not hide the others.
 
     Raises:
-        SpecError: the file or an override cannot be read, so that there is nothing to vary.
+        SpecError: the file or an override cannot be read, so there are no combinations.
     """
     from archc.blocks import REGISTRY
     from archc.blocks.lower import lower
@@ -87,7 +107,7 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     from archc.document.overrides import parse, sweep
     from archc.language.load import document
 
-    opened = document(source, REGISTRY)
+    opened = document(source, REGISTRY.allowing(allowed()))
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:
@@ -101,7 +121,7 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
 
 
 def variants(source: str, overrides: Sequence[str]) -> list[Variant]:
-    """Every combination with its report; warnings and problems are shown, each once."""
+    """Report every combination of swept overrides; show each warning and problem once."""
     from archc.document.overrides import parse
     from archc.document.tree import dotted
     from archc.reporting.model import Report
@@ -121,7 +141,7 @@ def variants(source: str, overrides: Sequence[str]) -> list[Variant]:
 
 
 def is_sweep(overrides: Sequence[str]) -> bool:
-    """Whether the overrides stand for several specs."""
+    """Whether an override has several values."""
     if not any(mark in text for text in overrides for mark in ",("):
         return False
     from archc.document.overrides import parse

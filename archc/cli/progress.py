@@ -1,4 +1,4 @@
-"""A bar that shows how far a long command is."""
+"""A progress bar for long commands."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from types import TracebackType
 from typing import Self
 
 FEWEST = 10
-"""With fewer steps than this a bar would only flicker."""
+"""Steps below which there is no bar; it would only flicker."""
 
 
 class Progress:
-    """A bar on stderr, drawn only on a terminal; gone when the work is done."""
+    """A bar on stderr, drawn only on a terminal, and removed when the work is done."""
 
     def __init__(self, what: str, total: int) -> None:
         from rich.console import Console
@@ -21,7 +21,7 @@ class Progress:
         from rich.progress import Progress as Bar
 
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        # Not a console that takes FORCE_COLOR for a terminal: a bar in a log file is hundreds of lines.
+        # Rich takes FORCE_COLOR for a terminal, but a bar in a log file is hundreds of lines.
         shown = total >= FEWEST and sys.stderr.isatty()
         self._bar = Bar(
             *columns,
@@ -46,7 +46,7 @@ class Progress:
 
     @contextmanager
     def aside(self) -> Iterator[None]:
-        """Take the bar away while something else is printed, be it to stdout or to stderr."""
+        """Take the bar away while something else is printed to stdout or stderr."""
         self._bar.stop()
         try:
             yield

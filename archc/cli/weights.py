@@ -40,13 +40,14 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 @click.option(
     "--partial", multiple=True, metavar="STAGE", help="Leave this stage or row as initialised; may be given again."
 )
-@click.option("-o", "--output", type=click.Path(path_type=Path), help="Write the weights into this .safetensors file.")
+@click.option("-o", "--output", type=arguments.output_path(), help="Write the weights into this .safetensors file.")
 @click.option("--names", default="archc", show_default=True, help="Whose names to write them under.")
 @click.option(
     "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what --partial leaves."
 )
 @arguments.force
 @arguments.as_json
+@arguments.allow_blocks
 def weights(
     pair: Pair,
     *,
@@ -64,10 +65,12 @@ def weights(
     the change that would fit. With -o, the weights are written again, under archc's names or a library's.
     """
     import archc
-    from archc.cli.counting import require
     from archc.cli.loading import load, load_weights, lowered
     from archc.cli.output import out, print_json, show_diagnostics
+    from archc.extras import require
 
+    if output is not None:
+        arguments.refuse_sources([output], [pair.checkpoint])
     spec = load(pair.spec, pair.overrides)
     graph = lowered(spec)
     require("torch", "torch")

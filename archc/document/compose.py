@@ -6,6 +6,7 @@ Hydra's merge forgets where every value came from.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from archc.document.lazy import IMPORTING
@@ -13,8 +14,11 @@ from archc.document.library import Library
 from archc.document.tree import Map, Tree, merge
 from archc.document.yaml import read_file
 
+Settle = Callable[[Map, Map], Map]
+"""What a kind of document does to the tree that a file inherits, given both, before the file is laid over it."""
 
-def compose(path: Path, library: Library, name: str | None = None) -> Map:
+
+def compose(path: Path, library: Library, name: str | None = None, settle: Settle | None = None) -> Map:
     """The file at `path` with everything it inherits merged in; the result has no `defaults`.
 
     Parents are looked for beside the file, and then in the library.
@@ -33,6 +37,8 @@ def compose(path: Path, library: Library, name: str | None = None) -> Map:
         packaged: Tree = part
         for key in reversed(package):
             packaged = Map({key: packaged}, part.span)
+        if settle is not None and isinstance(result, Map) and isinstance(packaged, Map):
+            result = settle(result, packaged)
         result = packaged if result is None else merge(result, packaged)
     assert isinstance(result, Map)
     return result

@@ -16,7 +16,7 @@ from archc.document.diagnostics import Diagnostic, Source, Span, SpecError, Spec
 from archc.document.errors import from_validation
 from archc.document.kind import Kind, Model, Reading
 from archc.document.overrides import Override
-from archc.document.tree import Map, Path, Scalar, from_mapping, locate, plain
+from archc.document.tree import Map, Path, Scalar, find, from_mapping, locate, plain
 from archc.document.yaml import read_text
 
 DocumentSource = str | PathLike[str] | Mapping[str, Any]
@@ -27,8 +27,9 @@ DocumentSource = str | PathLike[str] | Mapping[str, Any]
 class Document(Generic[Model]):
     """A document with what it inherits, before overrides and interpolation.
 
-    Without `resolvers`, interpolations may refer to other values but call nothing: no environment variable is read,
-    and no function that Python code registered with OmegaConf is run. That is for texts of unknown origin.
+    Without `resolvers`, the interpolations in its text may refer to other values but call nothing: no environment
+    variable is read, and no function that Python code registered with OmegaConf is run. That is for texts that may come
+    from a stranger. Overrides are the user's own, so they may call what they like.
     """
 
     kind: Kind[Model]
@@ -47,7 +48,7 @@ class Document(Generic[Model]):
             return cls(kind, from_mapping(source), kind.noun)
         library, name = kind.library, fspath(source)
         path = library.find(name)
-        return cls(kind, compose(path, library, library.shown(path, name)), path.stem)
+        return cls(kind, compose(path, library, library.shown(path, name), kind.settle), path.stem)
 
     @classmethod
     def of_text(cls, kind: Kind[Model], text: Source, name: str, *, resolvers: bool) -> Document[Model]:
@@ -108,6 +109,10 @@ class _Checked(Generic[Model]):
     def span(self, path: Path) -> Span | None:
         span = locate(self.resolved or self.tree, path, key=False)
         return span if span.source.kind != "python" else None
+
+    def text(self, path: Path) -> str:
+        node = find(self.tree, path)
+        return node.value if isinstance(node, Scalar) and isinstance(node.value, str) else ""
 
     def override(self, model: Any, changes: Mapping[str, object]) -> Any:
         parsed = []

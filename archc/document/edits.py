@@ -63,7 +63,7 @@ def _apply(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
             help=f"write `{override.text[1:]}` to change it",
         )
     if isinstance(parent, Seq):
-        return _set_item(tree, override, parent, value, current, kind)
+        return _set_item(tree, override, parent, value, kind)
     is_open = tuple(path[:-1]) in kind.open
     if override.action == "change" and current is None and is_open and isinstance(parent, Map):
         raise fail(
@@ -129,8 +129,9 @@ def _missing(override: Override, node: Tree, depth: int, kind: Kind[Any]) -> Spe
     return fail("unknown-key", f"{name} has no `{key}`", span, label=hint, help="" if hint else one_of(keys))
 
 
-def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, current: Tree | None, kind: Kind[Any]) -> Tree:
+def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, kind: Kind[Any]) -> Tree:
     path, index = override.path, override.path[-1]
+    current = find(tree, path)
     if current is None:
         appends = index == len(parent.items) and override.action in ("add", "force")
         if not appends:

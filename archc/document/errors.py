@@ -191,7 +191,7 @@ def _diagnostic(facts: list[_Fact], owner: str, with_hint: bool) -> Diagnostic:
 
 def _mistyped(facts: list[_Fact]) -> Diagnostic:
     fact, value = facts[0], facts[0].value
-    options = [word for word in dict.fromkeys(word for other in facts for word in _words(other))]
+    options = list(dict.fromkeys(word for other in facts for word in _words(other)))
     stated = [str(other.context["expected"]) for other in facts if other.kind == "expected"]
     types = [_TYPES[other.kind] for other in facts if other.kind in _TYPES]
     hint = next((str(other.context["help"]) for other in facts if other.context.get("help")), "")

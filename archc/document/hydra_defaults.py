@@ -133,7 +133,8 @@ class _Files(ConfigRepository):
                     cycle = " -> ".join([start, *trail])
                     help = ""
                     if parent == start and parent in self.library.names():
-                        help = f"a file finds itself before the bundled {self.library.noun} of the same name; rename the file"
+                        bundled = f"the bundled {self.library.noun} of the same name"
+                        help = f"a file finds itself before {bundled}; rename the file"
                     return fail("inheritance-cycle", f"`defaults` form a circle: {cycle}", span, help=help)
         tree = self.trees[self.primary]
         return fail("too-large", f"`defaults` lead to more than {MAX_FILES} files", tree.key_span("defaults"))

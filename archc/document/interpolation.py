@@ -61,8 +61,8 @@ def leaves(tree: Tree, path: Path = ()) -> list[Leaf]:
 def resolve(tree: Map, pending: Sequence[Leaf], defaults: Map, *, noun: str, resolvers: bool) -> Resolution:
     """Replace the interpolations of a tree (`pending`, its `leaves`) by their values.
 
-    `defaults` stand in for keys that are not given. Messages call the document `noun`. Without `resolvers`, an
-    interpolation that calls a function is a problem, and nothing is called.
+    `defaults` stand in for keys that are not given. Messages call the document `noun`. Without `resolvers`, a text
+    may call no function; the overrides laid over it may, as they are the user's own.
 
     Raises:
         SpecError: the interpolations expand without bound.
@@ -190,7 +190,7 @@ class _Templates:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text holds nothing that needs OmegaConf's grammar: plain references, and no other dollar or backslash."""
+    """Whether a text needs no grammar of OmegaConf's: it has plain references, and no other dollar or backslash."""
     return "\\" not in text and "$" not in _PLAIN.sub("", text)
 
 
@@ -220,8 +220,8 @@ class _Computed:
         with IMPORTING:
             from archc.document import omegaconf_values
 
-        for leaf in pending:
-            self._guard(leaf, self._check)
+        for path_and_leaf in pending:
+            self._guard(path_and_leaf, self._check)
         self._refuse_circles(pending)
         self.unknown = self._dependent_on_refused(pending)
         total = 0
@@ -239,9 +239,9 @@ class _Computed:
         def compute(leaf: Leaf) -> None:
             found[leaf[0]] = config.value(*leaf)
 
-        for leaf in pending:
-            if leaf[0] not in self.unknown:
-                self._guard(leaf, compute)
+        for path_and_leaf in pending:
+            if path_and_leaf[0] not in self.unknown:
+                self._guard(path_and_leaf, compute)
         self.unknown |= {path: leaf for path, (leaf, _) in self.refused.items()}
         return found
 
@@ -259,11 +259,11 @@ class _Computed:
         """The values that were refused, and those that cannot be known because they refer to one of them."""
         exactly: dict[Path, list[Leaf]] = {}
         through: dict[Path, list[Leaf]] = {}
-        for leaf in pending:
-            for target in referents(leaf):
-                exactly.setdefault(target, []).append(leaf)
+        for user in pending:
+            for target in referents(user):
+                exactly.setdefault(target, []).append(user)
                 for length in range(1, len(target)):
-                    through.setdefault(target[:length], []).append(leaf)
+                    through.setdefault(target[:length], []).append(user)
         unknown = {path: leaf for path, (leaf, _) in self.refused.items()}
         todo = list(unknown)
         visited: set[Path] = set()
@@ -314,14 +314,14 @@ class _Computed:
             omegaconf_values.check_syntax(leaf[1])
 
     def _check_resolver(self, name: str, leaf: Leaf, is_registered: Callable[[str], bool]) -> None:
-        shown, span = f"`{str(leaf[1].value)[:60]}` calls `{name}`", leaf[1].span
-        if not self.resolvers:
-            message = f"{shown}, but a {self.noun} inside a file of weights may call nothing"
-            help = "it may come from a stranger, so it reads no environment variable and runs no function"
+        text, span = f"`{str(leaf[1].value)[:60]}`", leaf[1].span
+        if not self.resolvers and span.source.kind == "file":
+            message = f"{text} calls a resolver; a {self.noun} that comes with weights cannot"
+            help = f"it may come from a stranger; where you trust it, name the {self.noun} itself"
             raise fail("interpolation", message, span, help=help)
         if name not in RESOLVERS and (name.startswith("oc.") or not is_registered(name)):
             help = "write a reference such as `${dropout}`, or an environment variable as `${oc.env:NAME}`"
-            raise fail("interpolation", f"{shown}, which a {self.noun} does not know", span, help=help)
+            raise fail("interpolation", f"{text} calls `{name}`, which a {self.noun} does not know", span, help=help)
 
     def _check_exists(self, path: Path, leaf: Leaf) -> None:
         node: Tree = self.tree

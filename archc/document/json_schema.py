@@ -33,8 +33,8 @@ class Definitions:
     """
 
     def __init__(self, models: Sequence[type[BaseModel]]) -> None:
-        for model in dict.fromkeys(below for model in models for below in _inside_out(model)):
-            _describe(model)
+        for part in dict.fromkeys(part for model in models for part in _inside_out(model)):
+            _describe(part)
         references, shared = models_json_schema(
             [(model, "validation") for model in dict.fromkeys(models)], by_alias=True, schema_generator=_Generator
         )

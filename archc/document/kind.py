@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 
+from archc.document.compose import Settle
 from archc.document.diagnostics import Diagnostic
 from archc.document.errors import from_validation
 from archc.document.library import Library
@@ -78,6 +79,8 @@ class Kind(Generic[Model]):
     first: frozenset[str] = frozenset()
     """Keys whose overrides come before `normalise`, because they change how it reads the rest."""
     normalise: Normalise = _as_it_is
+    settle: Settle | None = None
+    """Rewrites the tree that a file inherits before the file is laid over it."""
     readers: Mapping[str, Reader] = field(default_factory=dict)
     """Top-level keys that code reads."""
     lint: Callable[[Model], Iterable[Diagnostic]] = lambda model: ()

@@ -25,17 +25,17 @@ class Settings(BaseModel):
     """Whether the groups inside state only what differs from settings elsewhere. Their defaults are never written."""
 
     def replace(self, **changes: Any) -> Self:
-        """A copy with these fields changed. The values are trusted: they are not checked."""
+        """A copy with these fields changed, for passes. The values are not checked: passes are trusted."""
         copy = self.__copy__()
         copy.__dict__.update(changes)
         fields, written = type(self).model_fields, copy.__pydantic_fields_set__
         for name, value in changes.items():
-            # What returns to its default is as if it had never been written, so that printed documents stay short.
+            # A value that is its default again counts as never written, so that a printed document stays short.
             written.discard(name) if value == fields[name].default else written.add(name)
         return copy
 
     def overlaid(self, own: Self | None) -> Self:
-        """These settings with those that `own` states laid over them."""
+        """These settings, changed by what `own` states itself: a row's own settings, for instance."""
         return self if own is None else self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
 
     # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
@@ -70,6 +70,9 @@ class Provenance(Protocol):
     def span(self, path: Path) -> Span | None:
         """Where the value at a path was written."""
 
+    def text(self, path: Path) -> str:
+        """The text that was written for a value, before interpolation; empty where it was no text."""
+
     def override(self, model: _Model, changes: Mapping[str, object]) -> _Model:
         """Another model from the same text, with these dotted keys changed."""
 
@@ -103,12 +106,16 @@ class DocumentModel(Settings):
 
     @property
     def warnings(self) -> tuple[Diagnostic, ...]:
-        """What is probably not meant, though it is valid."""
+        """What is valid, but probably not meant."""
         return self._warnings
 
     def span(self, *path: str | int) -> Span | None:
         """Where a value was written: a file's line, an override, or None for a document made without a text."""
         return self._provenance.span(path) if self._provenance else None
+
+    def text(self, *path: str | int) -> str:
+        """What was written for a value, before interpolation, such as `${num_classes}`; empty where it was no text."""
+        return self._provenance.text(path) if self._provenance else ""
 
     def to_yaml(self, full: bool = False) -> str:
         """The document as YAML that loads again as an equal one, with everything resolved.

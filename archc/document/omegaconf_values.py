@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from omegaconf import OmegaConf
 from omegaconf.errors import GrammarParseError, OmegaConfBaseException
 from omegaconf.grammar_parser import parse
@@ -47,7 +49,7 @@ class Config:
         Raises:
             SpecError: it refers to itself, or a function that it calls fails.
         """
-        value = self._config
+        value: Any = self._config
         try:
             for key in path:
                 value = value[key]

@@ -176,6 +176,15 @@ _TABLE = (
         "The path `package.module:Class` must import, and name a subclass of `archc.Block`.",
         "stages: {c1: [{block: 'my.module:Blok'}]}",
     ),
+    _error(
+        "block-not-allowed",
+        "a `block` whose module may not be imported",
+        "Importing a module runs its code, and a spec may come from a stranger. So `package.module:Class` is imported "
+        "only from packages that you allow: `--allow-blocks PACKAGE`, `archc.load(…, allow=[PACKAGE])`, or the "
+        "environment variable `ARCHC_ALLOW_BLOCKS`, a list separated by commas. A package allows its submodules. The "
+        "spec inside a file of weights never imports anything.",
+        "stages: {c1: [{block: 'my.module:Block'}]}    # without `--allow-blocks my`",
+    ),
     # Inheritance
     _error(
         "bad-defaults",
@@ -257,6 +266,15 @@ _TABLE = (
         "output_stride: 1    # with a strided `pool`",
     ),
     _error(
+        "unknown-transform",
+        "a transform that does not exist",
+        "Transforms are archc's own, those that were registered (`archc.transforms.register`), and those of installed "
+        "packages (entry points of the group `archc.transforms`). A file of weights may name one, too, if it holds the "
+        "weights of a rewritten network.",
+        "archc build mnv3_small --transform fold_norm",
+        2,
+    ),
+    _error(
         "shape",
         "a row that cannot take its input",
         "The shapes do not fit: a window larger than the image, heads or groups that do not divide the channels, a sum"
@@ -322,6 +340,29 @@ _TABLE = (
         "what boxes enclose (a spec with a `detector`). This network returns features, as one does whose `outputs` "
         "names a stage in its middle; or it takes a number of channels that pictures do not have.",
         "archc predict mnv3_small outputs=[c3,c5] --weights mnv3.pth cat.png",
+        2,
+    ),
+    _error(
+        "no-weights",
+        "a network without weights, or weights without their spec",
+        "A prediction needs both: a spec with `--weights`, a directory that `archc build -o` wrote, or archc's own "
+        "`.safetensors` or `.keras` file, which states its spec. A checkpoint of another library has no spec in it.",
+        "archc predict mnv3_small cat.png    # without `--weights`",
+        2,
+    ),
+    _error(
+        "unused-option",
+        "an option that does not fit what the network does",
+        "`top` limits classes or boxes, and `threshold` leaves out boxes; another task has no use for them. Nor can a "
+        "built detector return boxes that it has dropped itself.",
+        'archc.predict(segmenter, "cat.png", top=3)',
+        2,
+    ),
+    _error(
+        "no-device",
+        "a device that cannot be used",
+        "The device is named as torch names it, and it must be there: `cuda` needs an NVIDIA GPU, `mps` an Apple one.",
+        "archc predict my_network/ cat.png --device cuda:7",
         2,
     ),
     _error(
@@ -406,6 +447,13 @@ _TABLE = (
         "quantised and sparse tensors are not weights.",
         "{'stem.0.conv.weight': torch.ones(16, 3, 3, 3, dtype=torch.int8)}",
     ),
+    _error(
+        "unsupported-op",
+        "an operation that a backend does not have",
+        "A backend makes each operation of a network by a rule of its own: torch and Keras have one for every operation "
+        "of archc's. The place is the row that needs the operation. Build with another backend, or give this one a rule.",
+        "archc.build(graph_with_my_operation, backend='keras')",
+    ),
     # Warnings
     Rule(
         "weights-policy",
@@ -431,6 +479,35 @@ _TABLE = (
         "a setting that changes nothing",
         "The spec compiles, but this setting has no effect on it, so it is probably not what was meant.",
         "depth_mult: 2.0    # and no row has a `repeat`",
+        0,
+    ),
+    Rule(
+        "unused-row",
+        "warning",
+        "a row that nothing reads",
+        "No other row and no output reads this row's output, so the network is built without it: a `from` may name the "
+        "wrong row. What is cut off on purpose gives no warning: rows after the last of the stated `outputs`, and rows "
+        "of a backbone after the last that a task's head reads.",
+        "stages: {a: [{block: conv, out: 8}, {block: conv, out: 8, from: input}]}",
+        0,
+    ),
+    Rule(
+        "fixed-size",
+        "warning",
+        "a network that a flattened feature map ties to one input size",
+        "A `linear` row flattens a feature map, so the number of its weights depends on the size of the input, and the "
+        "network takes no other size. Most often a pool is missing before it. `flatten: true` on the row says that it "
+        "is meant; `flatten: false` makes it an error.",
+        "archc check mnv3_small '~stages.head.0'    # without the pool",
+        0,
+    ),
+    Rule(
+        "scaled-classes",
+        "warning",
+        "a number of classes that a multiplier changes",
+        "The row's width is written as `${num_classes}`, but `width_mult` or `reduced_tail` scales it, so the network "
+        "has another number of outputs than classes. `scale: fixed` on the row exempts it.",
+        "width_mult: 0.5\nstages: {head: [{block: linear, out: '${num_classes}'}]}    # 504 outputs for 1000 classes",
         0,
     ),
 )

@@ -8,7 +8,7 @@ share what they did not touch.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
 from archc.document.diagnostics import Source, Span, fail
@@ -62,7 +62,7 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Unread(Map):
-    """A mapping that could not be read, and whose problem is reported. It keeps its place, so that others keep theirs."""
+    """A mapping that could not be read, whose problem is reported. It keeps its place, so that others keep theirs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +83,17 @@ class Patch:
 
 
 Tree = Scalar | Seq | Map | Patch
+
+
+def spans(tree: Tree) -> Iterator[Span]:
+    """The spans of all nodes of a tree."""
+    yield tree.span
+    if isinstance(tree, Patch):
+        yield from spans(tree.row)
+        yield from spans(tree.changes)
+    elif not isinstance(tree, Scalar):
+        for item in tree.items.values() if isinstance(tree, Map) else tree.items:
+            yield from spans(item)
 
 
 def plain(tree: Tree) -> object:

@@ -98,7 +98,8 @@ class Subgraph:
         return Subgraph(self.placeholders, nodes, self.scopes, self.result)
 
 
-class Region(NamedTuple):
+@dataclass(frozen=True)
+class Region:
     """One row's subgraph in the graph, reading the values named by `inputs`."""
 
     stage: str
@@ -108,9 +109,9 @@ class Region(NamedTuple):
     """The class name of its module."""
     subgraph: Subgraph
     inputs: tuple[str, ...]
-    source: tuple[str, int] = ("", 0)
+    source: tuple[str, int] = field(default=("", 0), compare=False)
     """Stage and number of the row as written, before the passes."""
-    width: str = ""
+    width: str = field(default="", compare=False)
     """The row's output width as written, before `width_mult`; empty where the row states none."""
     is_head: bool = False
     """Whether the row belongs to a task's head and not to the backbone."""
@@ -130,7 +131,8 @@ class Region(NamedTuple):
 
     def owner(self, local: str) -> str:
         """The name under which the weights of an operation are kept."""
-        return f"{self.shares}.{local}" if self.shares else self.full(local)
+        path = self.shares or self.name
+        return f"{path}.{local}" if local else path
 
     def nodes(self) -> Iterator[Node]:
         """The subgraph's operations under their full names."""

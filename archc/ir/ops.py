@@ -25,7 +25,7 @@ def _same(shape: tuple[int, ...], other: object) -> bool:
     return type(shape) is type(other) and tuple.__eq__(shape, other)
 
 
-class Image(NamedTuple):
+class Image(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """A feature map. Like every shape, it equals only shapes of its own kind: never tokens of the same numbers."""
 
     channels: int
@@ -38,11 +38,8 @@ class Image(NamedTuple):
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
 
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
 
-
-class Tokens(NamedTuple):
+class Tokens(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """Sequences: attention runs along `length`, independently for each of the `positions` (pixels of a patch)."""
 
     positions: int
@@ -55,11 +52,8 @@ class Tokens(NamedTuple):
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
 
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
 
-
-class Vector(NamedTuple):
+class Vector(NamedTuple):  # noqa: PLW1641 (it keeps the hash of a tuple)
     """One number per channel."""
 
     channels: int
@@ -69,9 +63,6 @@ class Vector(NamedTuple):
 
     def __ne__(self, other: object) -> bool:
         return not _same(self, other)
-
-    def __hash__(self) -> int:
-        return tuple.__hash__(self)
 
 
 Shape = Image | Tokens | Vector
@@ -256,6 +247,8 @@ class Conv(Op):
 
     def infer(self, *inputs: Shape) -> Shape:
         channels, *size = _image(inputs[0], "a convolution")
+        if self.out < 1 or self.groups < 1:
+            raise ShapeError(f"a convolution needs channels, not {self.out} of them in {self.groups} groups")
         if channels % self.groups or self.out % self.groups:
             raise ShapeError(f"{self.groups} groups do not divide {channels} input and {self.out} output channels")
         height, width = (

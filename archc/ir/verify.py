@@ -15,13 +15,28 @@ class InvalidGraphError(AssertionError):
 def verify_subgraph(subgraph: Subgraph) -> Subgraph:
     """Check the inside of a region and return it.
 
-    Names are unique, values are defined before use, shapes and weights are what the rules say, scopes are known and
-    entered once, no name is both an operation and a scope, and the result exists.
+    What `verify_structure` checks, and that shapes and weights are what the rules say.
 
     Raises:
         InvalidGraphError: naming the node.
     """
-    seen: dict[str, Node] = {placeholder.name: placeholder for placeholder in subgraph.placeholders}
+    verify_structure(subgraph)
+    seen: dict[str, Node] = {node.name: node for node in (*subgraph.placeholders, *subgraph.nodes)}
+    for node in subgraph.nodes:
+        _verify_value(node, seen)
+    return subgraph
+
+
+def verify_structure(subgraph: Subgraph) -> Subgraph:
+    """Check all that a `Builder` does not see to by itself and return the subgraph: it computes shapes and weights.
+
+    Names are unique, values are defined before use, scopes are known and entered once, no name is both an operation
+    and a scope, and the result exists.
+
+    Raises:
+        InvalidGraphError: naming the node.
+    """
+    seen = {placeholder.name for placeholder in subgraph.placeholders}
     closed: set[str] = set()
     entered: tuple[str, ...] = ()
     for node in subgraph.nodes:
@@ -29,7 +44,9 @@ def verify_subgraph(subgraph: Subgraph) -> Subgraph:
             raise InvalidGraphError(f"two nodes are called `{node.name}`")
         if isinstance(node.op, Input):
             raise InvalidGraphError(f"`{node.name}`: a region cannot hold an input")
-        _verify_value(node, seen)
+        for name in node.inputs:
+            if name not in seen:
+                raise InvalidGraphError(f"`{node.name}` uses `{name}` before it is defined")
         scopes = _enclosing(node.name)
         for path in scopes:
             if path not in subgraph.scopes:
@@ -38,7 +55,7 @@ def verify_subgraph(subgraph: Subgraph) -> Subgraph:
                 raise InvalidGraphError(f"`{node.name}` re-enters `{path}`, which other operations have interrupted")
         closed.update(set(entered) - set(scopes))
         entered = scopes
-        seen[node.name] = node
+        seen.add(node.name)
     inside = {path for node in subgraph.nodes for path in _enclosing(node.name)}
     if len(subgraph.nodes) > 1:
         inside.add("")
@@ -64,23 +81,23 @@ def verify(graph: Graph) -> Graph:
     closed: set[str] = set()
     stage = ""
     for region in graph.regions:
+        own = region.name
         for placeholder, name in zip(region.subgraph.placeholders, region.inputs, strict=True):
             shape = values.shape(name)
             if shape is None:
-                raise InvalidGraphError(f"`{region.name}` uses `{name}` before it is defined")
+                raise InvalidGraphError(f"`{own}` uses `{name}` before it is defined")
             if shape != placeholder.shape:
-                raise InvalidGraphError(f"`{region.name}` was lowered for {placeholder.shape}, but `{name}` is {shape}")
-        if region.stage not in graph.stages or region.stage in closed:
-            raise InvalidGraphError(
-                f"`{region.name}` lies in `{region.stage}`, which has no label or is closed already"
-            )
+                raise InvalidGraphError(f"`{own}` was lowered for {placeholder.shape}, but `{name}` is {shape}")
         if region.stage != stage:
+            if region.stage not in graph.stages or region.stage in closed:
+                raise InvalidGraphError(f"`{own}` lies in `{region.stage}`, which has no label or is closed already")
             closed.add(stage)
             stage = region.stage
-        if region.name in regions or region.name == graph.input.name:
-            raise InvalidGraphError(f"two regions are called `{region.name}`")
-        _verify_shared(region, regions)
-        regions[region.name] = region
+        if own in regions or own == graph.input.name:
+            raise InvalidGraphError(f"two regions are called `{own}`")
+        if region.shares:
+            _verify_shared(region, regions)
+        regions[own] = region
         values.add(region)
     for what, names in (("output", graph.outputs), ("level", graph.levels)):
         for key, name in names.items():
@@ -113,8 +130,6 @@ class _Values:
 
 
 def _verify_shared(region: Region, before: Mapping[str, Region]) -> None:
-    if not region.shares:
-        return
     owner = before.get(region.shares)
     if owner is None or owner.stage != region.stage or owner.shares:
         raise InvalidGraphError(f"`{region.name}` shares the weights of `{region.shares}`, which owns none here")
@@ -126,10 +141,7 @@ def _owned(region: Region) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(node.name, weight.name, weight.shape) for node in region.subgraph.nodes for weight in node.weights]
 
 
-def _verify_value(node: Node, seen: dict[str, Node]) -> None:
-    for name in node.inputs:
-        if name not in seen:
-            raise InvalidGraphError(f"`{node.name}` uses `{name}` before it is defined")
+def _verify_value(node: Node, seen: Mapping[str, Node]) -> None:
     inputs = tuple([seen[name].shape for name in node.inputs])
     try:
         shape = infer(node.op, inputs)

@@ -1,8 +1,8 @@
-"""`detector:` of a spec: what stands around the network whose outputs are the levels of an object detector.
+"""`detector:` of a spec: the object detector around the network, whose outputs are the detector's levels.
 
-Every key is an argument of torchvision's own classes, under torchvision's name without the prefix, and every default is
-theirs; a spec states what a published model changes. The levels themselves are `outputs`; `num_classes` counts the
-background, too; `input` has the mean and the deviation that pictures are normalised by.
+Every key is an argument of torchvision's classes, by torchvision's name without its prefix and with torchvision's
+default, so a spec states only what its model changes. `num_classes` includes the background, and `input` holds the mean
+and the deviation that normalise images.
 """
 
 from __future__ import annotations
@@ -84,15 +84,15 @@ def of_level(values: Sequence[_T], level: int) -> _T:
     return values[0] if len(values) == 1 else values[level]
 
 
-class PictureResize(Settings):
-    """How pictures of any size become a batch: torchvision's `GeneralizedRCNNTransform`.
+class ImageResize(Settings):
+    """How images of any size become a batch: torchvision's `GeneralizedRCNNTransform`.
 
     The shorter side becomes `min_size`, but the longer one never more than `max_size`; then zeros are added to the
     right and below.
     """
 
     min_size: Sides = (800,)
-    """The shorter side; of several, one is drawn for each picture in training, and the last one used otherwise."""
+    """The shorter side; of several, training draws one for each image, and inference takes the last."""
     max_size: _Side = 1333
     """The longer side at most."""
     size_divisible: Positive = 32
@@ -150,9 +150,9 @@ class Rpn(Settings):
     post_nms_top_n_train: TopN = 2000
     """Proposals kept after non-maximum suppression, in training."""
     post_nms_top_n_test: TopN = 1000
-    """The same in inference: so many times the box head runs on a picture, at most."""
+    """The same in inference; the box head runs on no more of them for one image."""
     nms_thresh: Threshold = 0.7
-    """Proposals of a level that overlap more than this (intersection over union) are one."""
+    """Proposals of a level that overlap more than this (intersection over union) count as one."""
     score_thresh: Threshold = 0.0
     """Proposals below this objectness are dropped."""
     fg_iou_thresh: Threshold = 0.7
@@ -166,23 +166,23 @@ class Rpn(Settings):
 
 
 class Box(Settings):
-    """What is cut out of the levels for every proposal, and the head that classifies and refines it."""
+    """How proposals are cut out of the levels, and the head that classifies and refines them."""
 
     levels: Many[str] = ("0", "1", "2", "3")
-    """The outputs that proposals are cut out of; names that no output has are passed over."""
+    """The outputs that proposals are cut out of. Names that no output has are allowed, as the default has four."""
     roi_size: Kernel = (7, 7)
-    """The size of what is cut out."""
+    """Height and width of a proposal that has been cut out."""
     sampling_ratio: Annotated[int, Field(ge=-1, le=64)] = 2
-    """Samples along each axis of one of its cells; -1 for as many as the proposal's size asks for."""
+    """Samples along each axis of one of its cells; with -1, the number depends on the proposal's size."""
     hidden: Annotated[Many[Positive], Field(min_length=1, max_length=16)] = (1024, 1024)
     """The widths of the head's fully connected layers."""
     init: BoxInit = BoxInit()
     reg_weights: Annotated[Floats, Field(min_length=4, max_length=4)] = (10.0, 10.0, 5.0, 5.0)
-    """What the refinements of x, y, width and height are multiplied by."""
+    """Factors of the predicted refinements of x, y, width and height."""
     score_thresh: Threshold = 0.05
     """Detections below this score are dropped."""
     nms_thresh: Threshold = 0.5
-    """Detections of a class that overlap more than this are one."""
+    """Detections of a class that overlap more than this count as one."""
     detections_per_img: TopN = 100
     """Detections kept, the best first."""
     fg_iou_thresh: Threshold = 0.5
@@ -198,13 +198,13 @@ class Box(Settings):
 class FasterRcnn(Settings):
     """A two-stage detector around the network: torchvision's `FasterRCNN`.
 
-    Its static cost is that of one picture of `input.size`; what `resize` makes of a real one is seldom just that.
+    The reported cost is for one image of `input.size`. Real images have the size that `resize` gives them.
     """
 
     kind: Literal["faster_rcnn"]
     levels: References | None = None
     """The feature maps; default: the outputs. A spec that states them writes the heads on them as rows of its own."""
-    resize: PictureResize = PictureResize()
+    resize: ImageResize = ImageResize()
     anchors: Anchors = Anchors()
     rpn: Rpn = Rpn()
     box: Box = Box()
@@ -213,7 +213,7 @@ class FasterRcnn(Settings):
     def _one_head_for_all_levels(self) -> FasterRcnn:
         levels = max(len(self.anchors.sizes), len(self.anchors.aspect_ratios))
         if {len(self.anchors.sizes), len(self.anchors.aspect_ratios)} - {1, levels}:
-            return self  # the levels are counted, and the mistake told, by the spec
+            return self  # the spec counts the levels and reports the mistake
         counts = {self.anchors.count(level) for level in range(levels)}
         if len(counts) > 1:
             few = ", ".join(str(count) for count in sorted(counts))
@@ -227,7 +227,7 @@ class FasterRcnn(Settings):
 
 
 class DefaultBoxes(Settings):
-    """The boxes that predictions start from: torchvision's `DefaultBoxGenerator`. Scales are shares of the picture.
+    """The boxes that predictions start from: torchvision's `DefaultBoxGenerator`. Scales are shares of the image.
 
     At every position there are two squares, the second between this scale and the next, and two boxes for each ratio.
     """
@@ -243,7 +243,7 @@ class DefaultBoxes(Settings):
     steps: Floats | None = None
     """Pixels from one position to the next, for every level; default: from the levels' sizes."""
     clip: bool = True
-    """Cut what is larger than the picture."""
+    """Clip the boxes to the image."""
 
     def count(self, level: int) -> int:
         """The default boxes at one position of a level."""
@@ -261,7 +261,7 @@ class SsdHead(Settings):
     kernel: Windows = (3,)
     """The window: one for all levels, or one for each; with 1, nothing is separable."""
     project: Annotated[Many[Positive], Field(max_length=64)] = ()
-    """Widths, one for each level, that a 1×1 convolution brings it to first, where it has another."""
+    """Widths, one for each level. A level of another width first goes through a 1×1 convolution to this one."""
     act: Activation = "relu6"
     """After the depthwise convolution."""
     project_act: Activation = "relu"
@@ -274,7 +274,7 @@ class SsdHead(Settings):
 class Ssd(Settings):
     """A one-stage detector around the network: torchvision's `SSD` (Liu et al. 2016, arXiv:1512.02325).
 
-    Pictures are resized to `input.size`, whatever their proportions, so its static cost is that of every picture.
+    Images are resized to `input.size`, whatever their proportions, so the reported cost is that of every image.
     """
 
     kind: Literal["ssd"]
@@ -285,7 +285,7 @@ class Ssd(Settings):
     score_thresh: Threshold = 0.01
     """Detections below this score are dropped."""
     nms_thresh: Threshold = 0.45
-    """Detections of a class that overlap more than this are one."""
+    """Detections of a class that overlap more than this count as one."""
     detections_per_img: TopN = 200
     """Detections kept, the best first."""
     topk_candidates: TopN = 400
@@ -303,8 +303,8 @@ def check_detector(detector: FasterRcnn | Ssd, levels: Sequence[str], num_classe
     """Check a detector's settings against the spec's outputs, which are its levels.
 
     Raises:
-        PydanticCustomError: what is stated for each level is not of as many levels as there are; no level is left to
-            cut proposals out of; a background alone.
+        PydanticCustomError: a setting for each level has another number of levels; no level is left to cut proposals
+            out of; there is no class beside the background.
     """
     if num_classes < 2:
         reject("a detector needs two classes or more: the background is one", at=("num_classes",))
@@ -327,7 +327,7 @@ def check_detector(detector: FasterRcnn | Ssd, levels: Sequence[str], num_classe
 
 
 def _counted(detector: FasterRcnn | Ssd) -> list[tuple[tuple[str, ...], int, int]]:
-    """What is stated for each level: its path, of how many, and how many more than levels there must be."""
+    """Every setting for each level: its path, how many values it has, and how many more than levels it needs."""
     if isinstance(detector, FasterRcnn):
         anchors = detector.anchors
         return [

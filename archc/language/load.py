@@ -16,7 +16,7 @@ from archc.language.lint import lint
 from archc.language.registry import BlockRegistry
 from archc.language.schema import Spec
 from archc.language.stages import StageReader
-from archc.language.table import normalise
+from archc.language.table import normalise, settled
 
 LIBRARY = Library("spec", bundled_directory())
 """The bundled specs."""
@@ -31,6 +31,7 @@ def kind(blocks: BlockRegistry) -> Kind[Spec]:
         open=frozenset({("stages",), ("vars",), ("outputs",)}),
         makes=_makes,
         first=frozenset({"table"}),
+        settle=settled,
         normalise=partial(normalise, blocks=blocks),
         readers={"stages": StageReader(blocks)},
         lint=lint,

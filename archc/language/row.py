@@ -1,4 +1,4 @@
-"""What every row of a stage has, whatever its block."""
+"""What every row of a stage has, whatever its block is."""
 
 from __future__ import annotations
 
@@ -25,11 +25,12 @@ class Row(Settings):
     block: str
     """The block's registered name, or `package.module:Class`."""
     from_: References | None = Field(None, alias="from")
-    """What the row consumes: a stage, a row, a part of a row, or several; default: the row before it."""
+    """What the row reads: a stage, a row, a part of a row, or several; default: the row before it. Rows are counted
+    from 0 in their stage, so a row inserted above another changes its number; a stage's name stays."""
     scale: Scale = "scaled"
     """How `width_mult` treats this row's counts."""
     repeat: Annotated[Positive | None, Field(le=1000)] = None
-    """Stand for this many rows, the stride on the first; `depth_mult` scales it."""
+    """So many equal rows in place of one, the first of them with the stride; `depth_mult` scales the number."""
     repeat_scale: Literal["scaled", "fixed"] = "scaled"
     """`fixed` exempts this row's `repeat` from `depth_mult`."""
 
@@ -38,10 +39,11 @@ class Row(Settings):
     @property
     def at(self) -> tuple[str, int]:
         """The stage and index at which the row is written; passes keep it, so errors can point there."""
-        return self._at
+        private = self.__pydantic_private__  # `self._at` asks pydantic, which is slow, and every row is asked
+        return private["_at"] if private else ("", 0)
 
     def placed(self, stage: str, index: int) -> Row:
-        """The row itself, marked as written there. Only the loader calls it, on rows nobody else has seen."""
+        """The row itself, marked as written there. Only whoever has just made the row calls it."""
         self._at = stage, index
         return self
 

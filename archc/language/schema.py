@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
     SerializeAsAny,
+    ValidationError,
     WithJsonSchema,
     model_validator,
 )
+from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from archc.document.model import DocumentModel
 from archc.document.values import Anything, Expected, FrozenDict, Many, expect, reject
 from archc.language.detector import Detector, check_detector
+from archc.language.registry import REGISTRY
 from archc.language.row import Row
 from archc.language.settings import (
     DropPath,
@@ -39,17 +42,68 @@ STAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
 
 def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:
-    # The loader has turned every row into its block's own model by now; this only holds the result still.
     example = "stages: {stem: [{block: conv, out: 16}]}"
     if not isinstance(value, Mapping):
         expect("a mapping of stage names to lists of rows", example)
     if not value:
         reject("`stages` holds no stage", example)
-    return FrozenDict(value)
+    if isinstance(value, FrozenDict) and all(isinstance(row, Row) for rows in value.values() for row in rows):
+        return value  # what the loader has checked, row by row, or another spec's stages
+    return _Stages().read(value)
+
+
+class _Stages:
+    """Stages that Python code hands to `Spec` itself: rows are blocks, or mappings that are read as blocks here."""
+
+    def __init__(self) -> None:
+        self.problems: list[InitErrorDetails] = []
+
+    def read(self, value: Mapping[Any, Any]) -> FrozenDict[str, tuple[Row, ...]]:
+        """Check names and rows.
+
+        Raises:
+            ValidationError: with every problem found, each at its stage, row and key.
+        """
+        stages: dict[str, tuple[Row, ...]] = {}
+        for name, rows in value.items():
+            if not isinstance(name, str) or not STAGE_NAME.fullmatch(name) or name == "input":
+                self._wrong(f"{name!r} cannot name a stage", (str(name),), name)
+            if not isinstance(rows, list | tuple) or not rows:
+                self._wrong("a stage is a list of rows, and not empty", (str(name),), rows)
+                continue
+            read = [self._row(str(name), index, row) for index, row in enumerate(rows)]
+            stages[str(name)] = tuple(row for row in read if row is not None)
+        if self.problems:
+            raise ValidationError.from_exception_data("Spec", self.problems)
+        return FrozenDict(stages)
+
+    def _row(self, stage: str, index: int, row: object) -> Row | None:
+        at = (stage, index)
+        if isinstance(row, Row):
+            return row
+        if not isinstance(row, Mapping) or "block" not in row:
+            self._wrong("a row is a block, or a mapping with a key `block`", at, row)
+            return None
+        try:
+            return REGISTRY.get(row["block"]).model_validate(dict(row)).placed(*at)
+        except PydanticCustomError as error:
+            self.problems.append(InitErrorDetails(type=error, loc=(*at, "block"), input=row["block"]))
+        except ValidationError as error:
+            for line in error.errors(include_url=False):
+                self._wrong(line["msg"], (*at, *line["loc"]), line["input"], line["type"])
+        return None
+
+    def _wrong(self, message: str, at: tuple[str | int, ...], value: object, id: str = "invalid-value") -> None:
+        kind = PydanticCustomError(id, "{message}", {"message": message})
+        self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
 
 class Spec(DocumentModel):
-    """A checked network description; frozen. Make another with `override`."""
+    """A checked network description; frozen. `archc.load` makes one from a file or a mapping, `override` from another.
+
+    `Spec(name=…, stages={"stem": [{"block": "conv", "out": 16}]})` checks its rows as well; what does not fit is a
+    `pydantic.ValidationError` there.
+    """
 
     consumed = frozenset({"vars", "table"})
     tall = frozenset({"stages"})
@@ -63,7 +117,7 @@ class Spec(DocumentModel):
     input: Input = Input()
     """The input tensor and the preprocessing of images."""
     num_classes: Classes = 1000
-    """For the rows that refer to it as `${num_classes}`."""
+    """The number of classes, for rows that refer to it as `${num_classes}`."""
 
     width_mult: Multiplier = 1.0
     """Every channel count times this, rounded by `rounding`; 1.0 leaves the counts as they are written."""

@@ -55,9 +55,9 @@ PerChannel = Annotated[
 class Input(Settings):
     """The input tensor's shape, and the preprocessing that turns an image into it.
 
-    A picture is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to
-    [0, 1], put in `channel_order`, and normalised by `mean` and `std`. Masks are of whole pictures, their shorter side
-    `size`, and a detector resizes by its own settings: neither is cropped.
+    An image is resized so that its shorter side is `size / crop`, cropped in the centre to `size`, scaled to [0, 1],
+    put in `channel_order`, and normalised by `mean` and `std`. A segmentation network takes the whole image, its
+    shorter side `size`, and a detector resizes by its own settings: neither crops.
     """
 
     channels: Positive = 3
@@ -65,7 +65,7 @@ class Input(Settings):
     mean: PerChannel = Field((0.485, 0.456, 0.406), description="one number, or one per channel; default ImageNet's")
     std: PerChannel = Field((0.229, 0.224, 0.225), description="one number, or one per channel; default ImageNet's")
     crop: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.875, description="of a classifier's pictures: size / shorter side before the crop"
+        0.875, description="for a classifier: `size` / the shorter side of the resized image before the crop"
     )
     interpolation: Literal["nearest", "bilinear", "bicubic", "lanczos"] = "bilinear"
     channel_order: Literal["rgb", "bgr"] = "rgb"
@@ -94,8 +94,8 @@ NormKind = Literal["batch", "frozen_batch", "none"]
 class Norm(Settings):
     """Normalisation after convolutions.
 
-    `frozen_batch` is batch normalisation by fixed numbers, as detectors use it whose batches are too small for
-    statistics: it trains nothing. `momentum` is PyTorch's: the weight of the new batch (TensorFlow's is 1 - it).
+    `frozen_batch` normalises by fixed numbers and trains nothing: detectors have it where batches are too small for
+    statistics. `momentum` is PyTorch's, the weight of the new batch; TensorFlow's is 1 minus that.
     """
 
     kind: NormKind = "batch"
@@ -104,7 +104,7 @@ class Norm(Settings):
 
     @model_validator(mode="after")
     def _no_division_by_zero(self) -> Norm:
-        # In a row, `kind` may be the spec's, which is not known here; a row that says 0 has to say for what.
+        # A row's `kind` may be the spec's, which is not known here, so a row with `eps: 0` has to state its `kind`.
         if self.eps == 0 and self.kind != "frozen_batch":
             reject(
                 "`eps` must be greater than 0, not `0`: a channel may have no variance",
@@ -118,7 +118,7 @@ class Squeeze(Settings):
     """Squeeze-and-excitation (Hu et al. 2018): pool, reduce to `ratio`, `act`, expand, `gate`, multiply."""
 
     ratio: Annotated[float, Field(gt=0, le=16)] = 0.25
-    of: Literal["expanded", "input"] = Field("expanded", description="what `ratio` is a ratio of")
+    of: Literal["expanded", "input"] = Field("expanded", description="the channels that `ratio` multiplies")
     act: Activation = "relu"
     gate: Activation = "sigmoid"
     rounding: Rounding | None = Field(None, description="how the reduced width is rounded; default: the spec's")

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from pydantic_core import PydanticCustomError
 
-from archc.document.diagnostics import Diagnostic, Span, did_you_mean, one_of
+from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, one_of
 from archc.document.tree import Map, Patch, Scalar, Seq, Tree, Unread, is_index, merge
 from archc.language.registry import BlockRegistry
 
@@ -16,8 +16,8 @@ def normalise(tree: Map, *, blocks: BlockRegistry, again: bool = False) -> tuple
     """Read every row under the table: lists become mappings, and rows get the table's block and `defaults`.
 
     A `null` cell is a cell left out, and a stage set to `null` (an inherited one, say) is left out whole. Rows keep
-    the positions of their cells. A row that the table does not explain becomes `Unread`. What is neither a list nor
-    a mapping is left for the loader to refuse.
+    the positions of their cells. A row that the table does not explain becomes `Unread`. The loader
+    refuses what is neither a list nor a mapping.
 
     With `again`, after overrides have come in, rows that name their block have been read and are left alone.
     """
@@ -152,24 +152,9 @@ class _Reader:
                 )
             return Unread({}, row.span)
         if len(row.items) != len(self.columns):
-            have, want = len(row.items), len(self.columns)
-            self.problems.append(
-                Diagnostic(
-                    "row-length",
-                    f"this row has {_counted(have, 'cell')}, the table has {_counted(want, 'column')}",
-                    row.span,
-                    "too long" if have > want else "too short",
-                    (f"the columns are {', '.join(self.columns)}",),
-                    "write the row as a mapping to leave keys out or to add others",
-                )
-            )
+            self.problems.append(_wrong_length(row, self.columns))
             return Unread({}, row.span)
-        cells = {
-            name: cell
-            for name, cell in zip(self.columns, row.items, strict=True)
-            if not (isinstance(cell, Scalar) and cell.value is None)
-        }
-        return Map(cells, row.span, {name: cell.span for name, cell in cells.items()})
+        return _cells(row, self.columns)
 
     def _with_defaults(self, row: Map) -> Map:
         block = row.items.get("block")
@@ -185,6 +170,88 @@ class _Reader:
             return row
         missing = {k: v for k, v in self.filled.items.items() if k not in row.items}
         return replace(row, items={**row.items, **missing}) if missing else row
+
+
+def settled(inherited: Map, over: Map) -> Map:
+    """What a file inherits, before the file `over` is laid over it: rows stay under the header they were written under.
+
+    Where `over` states other columns, the inherited rows that are lists become mappings by the inherited columns, with
+    the inherited block. Otherwise they would be read under columns that their author never saw.
+
+    Raises:
+        SpecError: an inherited row does not fit its own header.
+    """
+    table, stages = inherited.items.get("table"), inherited.items.get("stages")
+    columns, stated = _names(table), _names(over.items.get("table"))
+    if columns is None or stated is None or stated == columns or not isinstance(stages, Map):
+        return inherited
+    assert isinstance(table, Map)
+    header = _Header(columns, table, over)
+    return inherited.with_item(
+        "stages", replace(stages, items={name: header.stage(rows) for name, rows in stages.items.items()})
+    )
+
+
+def _names(table: Tree | None) -> tuple[str, ...] | None:
+    """The columns of a table, if it has any that can be read."""
+    columns = table.items.get("columns") if isinstance(table, Map) else None
+    if not isinstance(columns, Seq):
+        return None
+    names = [item.value if isinstance(item, Scalar) else None for item in columns.items]
+    return tuple(map(str, names)) if all(isinstance(name, str) for name in names) else None
+
+
+class _Header:
+    """The header of a parent's rows, once a child has another."""
+
+    def __init__(self, columns: tuple[str, ...], table: Map, over: Map) -> None:
+        self.columns = columns
+        block = table.items.get("block")
+        self.keys = {} if block is None else {"block": block}
+        child = over.items["table"]
+        if isinstance(child, Map) and isinstance(block, Scalar):
+            new = child.items.get("block", block)
+            filled = table.items.get("defaults")
+            if isinstance(filled, Map) and not (isinstance(new, Scalar) and new.value == block.value):
+                self.keys |= filled.items  # the child's table is for another block and has no defaults for this one
+
+    def stage(self, rows: Tree) -> Tree:
+        """A stage with its rows read."""
+        if isinstance(rows, Patch):
+            return replace(rows, row=self.stage(rows.row))
+        return replace(rows, items=tuple(map(self._row, rows.items))) if isinstance(rows, Seq) else rows
+
+    def _row(self, row: Tree) -> Tree:
+        if isinstance(row, Patch):
+            return replace(row, row=self._row(row.row))
+        if not isinstance(row, Seq):
+            return row
+        if len(row.items) != len(self.columns):
+            raise SpecError([_wrong_length(row, self.columns)])
+        cells = _cells(row, self.columns)
+        return replace(cells, items={**self.keys, **cells.items})
+
+
+def _cells(row: Seq, columns: Sequence[str]) -> Map:
+    """A row written as a list, as a mapping. A `null` cell is left out."""
+    cells = {
+        name: cell
+        for name, cell in zip(columns, row.items, strict=True)
+        if not (isinstance(cell, Scalar) and cell.value is None)
+    }
+    return Map(cells, row.span, {name: cell.span for name, cell in cells.items()})
+
+
+def _wrong_length(row: Seq, columns: Sequence[str]) -> Diagnostic:
+    have, want = len(row.items), len(columns)
+    return Diagnostic(
+        "row-length",
+        f"this row has {_counted(have, 'cell')}, the table has {_counted(want, 'column')}",
+        row.span,
+        "too long" if have > want else "too short",
+        (f"the columns are {', '.join(columns)}",),
+        "write the row as a mapping to leave keys out or to add others",
+    )
 
 
 def _counted(count: int, noun: str) -> str:

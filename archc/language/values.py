@@ -95,7 +95,7 @@ _PAIR = "one whole number or `[height, width]`"
 def _parse_pair(value: object) -> object:
     if isinstance(value, list | tuple):
         return tuple(value) if len(value) == 2 else expect(_PAIR)
-    # One number is both, and what is no number is refused once.
+    # One number stands for both; what is no number is refused once, not twice.
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else expect(_PAIR)
 
 
@@ -117,6 +117,25 @@ Kernel = Annotated[
 Size = Annotated[tuple[_SizeInt, _SizeInt], BeforeValidator(_parse_pair), PlainSerializer(_short), _pair_schema(65_536)]
 """Pixels: `224`, or `[height, width]`."""
 
+_NOT_HERE = {
+    **dict.fromkeys(
+        ("gelu_tanh", "gelu_new", "gelu_fast", "gelu_pytorch_tanh", "quick_gelu"),
+        "archc's `gelu` is the exact function; the approximations of it give other numbers",
+    ),
+    **dict.fromkeys(
+        ("prelu", "rrelu", "frelu", "dyrelu", "swiglu", "geglu", "glu", "softmax"),
+        "this one has weights or mixes channels: write a block of your own (`archc.Block`)",
+    ),
+}
+"""Activations that archc does not have, with what to do instead."""
+
+
+def _parse_activation(value: object) -> object:
+    if isinstance(value, str) and (hint := _NOT_HERE.get(value)):
+        expect("an activation that archc has", hint)
+    return value
+
+
 Activation = Annotated[
     Literal[
         "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "leaky_relu", "elu", "mish",
@@ -137,7 +156,10 @@ Activation = Annotated[
             "null": "none",
         }
     ),
+    BeforeValidator(_parse_activation),
 ]  # fmt: skip
+OutActivation = Activation | Literal["spec"]
+"""An activation, or `spec` for the spec's `act`: a word for what null means in a mapping, so that a cell can say it."""
 Padding = Literal["symmetric", "same", "valid"]
 """`symmetric`: (k-1)//2·dilation on both sides, PyTorch's habit. `same`: TensorFlow's, ceil(size/stride) out, the
 odd pixel at the end. `valid`: none."""

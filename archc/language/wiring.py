@@ -1,8 +1,8 @@
-"""Which row consumes which: the one place that reads references."""
+"""Which row reads which: the only code that resolves references."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 from archc.document.diagnostics import SpecError, did_you_mean, fail
@@ -75,7 +75,7 @@ def _precedes(spec: Spec, found: Tap, row: Position) -> bool:
 
 
 def inputs(spec: Spec) -> dict[Position, tuple[Tap, ...]]:
-    """For every row, in order, the places it takes its inputs from.
+    """The places that every row takes its inputs from, in order.
 
     Raises:
         SpecError: listing every reference that cannot be resolved.
@@ -129,6 +129,18 @@ def levels_path(spec: Spec) -> Path:
     """Where the levels are written: under `detector.levels`, or as the outputs that the `heads` pass moved."""
     stated = spec.span("detector", "levels") != spec.span("detector")
     return ("detector", "levels") if stated else ("outputs",)
+
+
+def strides(spec: Spec, wires: Mapping[Position, tuple[Tap, ...]]) -> dict[Position, int]:
+    """The total stride of every row's output; of several inputs, the one of the largest stride counts.
+
+    Rows that resize to the size of another are taken to keep their stride.
+    """
+    total: dict[Position, int] = {(INPUT.stage, INPUT.row): 1}
+    for stage, index, row in spec.rows():
+        before = max(total[tap.stage, tap.row] for tap in wires[stage, index])
+        total[stage, index] = before * (row.__dict__.get("stride") or 1)
+    return total
 
 
 def uses(spec: Spec, wanted: Tap) -> Iterator[Path]:

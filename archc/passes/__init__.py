@@ -1,4 +1,4 @@
-"""Spec to Spec: the rewrites between what is written and what is lowered, in their fixed order.
+"""Spec to Spec: what happens to a spec between loading and lowering, in a fixed order.
 
 Each pass is a pure function in its own file, does one thing, and leaves a spec that says the same network with
 that thing done: after `scale_width`, say, every count is scaled and `width_mult` is 1.

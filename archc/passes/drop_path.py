@@ -13,7 +13,7 @@ def has_drop_path(row: Row) -> bool:
 
 
 def drop_path(spec: Spec) -> Spec:
-    """Set each row's own rate; one that a row states stays.
+    """Give every residual row its rate; a rate that the row states itself stays.
 
     `linear` gives the i-th of n such rows rate·i/n, counting every row whose block can have a residual, as
     torchvision's EfficientNet (`stochastic_depth_prob`) and timm's EfficientNetBuilder do.

@@ -1,4 +1,4 @@
-"""Rewriting rows: what the passes share."""
+"""What passes share: rewriting every row."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What is done with a network once it is built: from pictures to predictions."""
+"""From images to predictions: what `archc.predict` and `archc predict` run."""

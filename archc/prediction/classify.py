@@ -1,77 +1,60 @@
-"""Classification: from pictures to the most probable classes."""
+"""Classification: the most probable classes of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
 
 from archc.language.settings import Input
 from archc.prediction.images import Preparation
-from archc.prediction.runner import Prepared, Skipped, not_finite
+from archc.prediction.predictor import Prepared, not_finite
+from archc.prediction.results import Classified, Prediction, Skipped
 from archc.prediction.scores import Scores
+from archc.prediction.sources import Source, path_of
 
-
-@dataclass(frozen=True, slots=True)
-class Prediction:
-    """A class and how probable it is; `name` is None where classes have numbers only."""
-
-    index: int
-    name: str | None
-    probability: float
-
-
-class Classified(NamedTuple):
-    """A picture with its most probable classes, the best first."""
-
-    image: Path
-    predictions: tuple[Prediction, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: `image` and `predictions`."""
-        return {"image": str(self.image), "predictions": [asdict(prediction) for prediction in self.predictions]}
+DEFAULT_TOP = 5
+"""Default `--top`."""
 
 
 class Classifier:
-    """A network with what it takes to classify pictures: the input preprocessing and the classes' names.
+    """Classifies images with a network.
 
-    `top` is how many classes are told; None tells all of them.
+    `top` limits the classes of an image, the most probable first; None gives all of them.
     """
 
     def __init__(
-        self, scores: Scores, preprocessing: Input, names: Sequence[str] | None = None, top: int | None = 5
+        self, scores: Scores, preprocessing: Input, names: Sequence[str] | None = None, top: int | None = DEFAULT_TOP
     ) -> None:
         self.scores = scores
         self.names = names
         self.top = top
         self._preparation = Preparation(preprocessing)
 
-    def prepare(self, path: Path) -> Prepared:
-        """Read one picture, resize and crop it.
+    def prepare(self, source: Source) -> Prepared:
+        """Read one image, resize and crop it.
 
         Raises:
             ImageError: it cannot be used.
         """
-        return Prepared(path, self._preparation(path))
+        return Prepared(source, self._preparation(source))
 
     def run(self, batch: Sequence[Prepared]) -> Iterator[Classified | Skipped]:
-        """The most probable classes of each picture."""
+        """The most probable classes of each image."""
         rows = self.probabilities(torch.stack([prepared.pixels for prepared in batch]))
         for prepared, row in zip(batch, rows, strict=True):
-            yield self._ranked(prepared.path, row)
+            yield self._ranked(prepared.source, row)
 
-    def probabilities(self, pictures: torch.Tensor) -> torch.Tensor:
-        """The probability of every class, for a batch of prepared pictures."""
-        return self.scores(pictures).softmax(dim=1)
+    def probabilities(self, images: torch.Tensor) -> torch.Tensor:
+        """The probability of every class, N × classes, for a batch of prepared images."""
+        return self.scores(images).softmax(dim=1)
 
-    def _ranked(self, path: Path, probabilities: torch.Tensor) -> Classified | Skipped:
+    def _ranked(self, source: Source, probabilities: torch.Tensor) -> Classified | Skipped:
         if not probabilities.isfinite().all():
-            return not_finite(path)
+            return not_finite(source)
         count = min(self.top or len(probabilities), len(probabilities))
         values, indices = (found.tolist() for found in probabilities.topk(count))
         names = self.names
         ranked = zip(indices, values, strict=True)
-        return Classified(path, tuple(Prediction(i, names[i] if names else None, p) for i, p in ranked))
+        predictions = tuple(Prediction(i, names[i] if names else None, p) for i, p in ranked)
+        return Classified(path_of(source), predictions)

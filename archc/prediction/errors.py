@@ -1,12 +1,12 @@
-"""What keeps a task from its result; every error carries its diagnostic."""
+"""Errors of predictions. Each carries its diagnostic."""
 
 from __future__ import annotations
 
 from archc.document.diagnostics import Diagnostic
 
 
-class TaskError(ValueError):
-    """A network or a setting that the task cannot be done with; `.diagnostics` says why."""
+class PredictionError(ValueError):
+    """A network, an option or an image path that cannot be used for predictions; `.diagnostics` says why."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         self.diagnostics = (diagnostic,)
@@ -17,9 +17,9 @@ class TaskError(ValueError):
         """The one problem."""
         return self.diagnostics[0]
 
-    def __reduce__(self) -> tuple[type[TaskError], tuple[Diagnostic]]:
+    def __reduce__(self) -> tuple[type[PredictionError], tuple[Diagnostic]]:
         return type(self), (self.diagnostic,)
 
 
-class ImageError(TaskError):
-    """One picture that cannot be used; others can."""
+class ImageError(PredictionError):
+    """One image that cannot be used. It is skipped; the others are not."""

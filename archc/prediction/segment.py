@@ -1,59 +1,33 @@
-"""Semantic segmentation: from pictures to the class of every pixel."""
+"""Semantic segmentation: the class of each pixel of an image."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, NamedTuple
 
 import torch
-from PIL import Image
 from torch.nn import functional
 
 from archc.document.diagnostics import Diagnostic
 from archc.language.settings import Input
 from archc.prediction.errors import ImageError
 from archc.prediction.images import Preparation
-from archc.prediction.runner import Prepared, Skipped, not_finite
+from archc.prediction.predictor import Prepared, not_finite
+from archc.prediction.results import ClassArea, Segmented, Skipped
 from archc.prediction.scores import Scores
+from archc.prediction.sources import Source, path_of
 
 Refusal = Callable[[int, int], str]
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
-    """What one class covers of a picture; `name` is None where classes have numbers only."""
-
-    index: int
-    name: str | None
-    pixels: int
-    share: float
-
-
-class Segmented(NamedTuple):
-    """A picture with its classes, the largest first, and its mask: height × width, the class of every pixel."""
-
-    image: Path
-    picture: Image.Image
-    mask: torch.Tensor
-    classes: tuple[Region, ...]
-
-    def to_dict(self) -> dict[str, Any]:
-        """JSON-ready: `image`, its `size` (width, height), and the `classes` in it."""
-        size, classes = list(self.picture.size), [asdict(region) for region in self.classes]
-        return {"image": str(self.image), "size": size, "classes": classes}
-
-
 class Segmenter:
-    """A network with what it takes to segment pictures: the input preprocessing and the classes' names.
+    """Segments images with a network.
 
-    A picture is resized as a whole, proportions kept, as torchvision's `SemanticSegmentation` preset does; the scores
-    are interpolated bilinearly back to the picture's own size, and the best class of every pixel wins.
+    The whole image is resized with its proportions kept, as torchvision's `SemanticSegmentation` preset does. The
+    scores are interpolated bilinearly to the image's own size, and each pixel gets the class with the highest score.
 
-    `refuses` says of a height and a width why the network cannot take them, or nothing: pictures differ in shape, and
-    not every network takes all that `input.size` turns them into.
+    `refuses` takes a height and a width, and returns why the network cannot take an input of this size, or an empty
+    text: images differ in shape, and not every network takes every shape.
     """
 
     def __init__(
@@ -64,50 +38,50 @@ class Segmenter:
         self._refuses = cache(refuses) if refuses else lambda height, width: ""
         self._preparation = Preparation(preprocessing, whole=True)
 
-    def prepare(self, path: Path) -> Prepared:
-        """Read one picture and resize it.
+    def prepare(self, source: Source) -> Prepared:
+        """Read one image and resize it.
 
         Raises:
             ImageError: it cannot be used.
         """
-        picture = self._preparation.read(path)
-        return Prepared(path, self._preparation.prepare(picture), picture)
+        image = self._preparation.read(source)
+        return Prepared(source, self._preparation.prepare(image), image)
 
     def run(self, batch: Sequence[Prepared]) -> Iterator[Segmented | Skipped]:
-        """The mask of each picture."""
+        """The mask of each image."""
         height, width = batch[0].pixels.shape[1:]
         if reason := self._refuses(height, width):
-            yield from (_refused(prepared.path, f"{width}×{height}", reason) for prepared in batch)
+            yield from (_refused(prepared.source, f"{width}×{height}", reason) for prepared in batch)
             return
         found = self.scores(torch.stack([prepared.pixels for prepared in batch]))
         for prepared, scores in zip(batch, found, strict=True):
-            picture = prepared.picture
-            assert picture is not None
+            image = prepared.image
+            assert image is not None
             if not scores.isfinite().all():
-                yield not_finite(prepared.path)
+                yield not_finite(prepared.source)
                 continue
-            mask = best_classes(scores, picture.height, picture.width)
-            yield Segmented(prepared.path, picture, mask, self._regions(mask))
+            mask = best_classes(scores, image.height, image.width)
+            yield Segmented(path_of(prepared.source), image, mask, self._areas(mask))
 
-    def _regions(self, mask: torch.Tensor) -> tuple[Region, ...]:
+    def _areas(self, mask: torch.Tensor) -> tuple[ClassArea, ...]:
         counts = torch.bincount(mask.flatten()).tolist()
         present = sorted((-count, index) for index, count in enumerate(counts) if count)
         names = self.names
         return tuple(
-            Region(index, names[index] if names else None, -count, -count / mask.numel()) for count, index in present
+            ClassArea(index, names[index] if names else None, -count, -count / mask.numel()) for count, index in present
         )
 
 
-def _refused(path: Path, size: str, reason: str) -> Skipped:
-    message = f"`{path}` is resized to {size}, which the network cannot take: {reason}"
-    return Skipped(path, ImageError(Diagnostic("image-size", message)))
+def _refused(source: Source, size: str, reason: str) -> Skipped:
+    message = f"`{source}` is resized to {size}, which the network cannot take: {reason}"
+    return Skipped(path_of(source), ImageError(Diagnostic("image-size", message)))
 
 
 def best_classes(scores: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """The class with the highest score at every pixel of a picture of this size.
+    """The class with the highest score at each pixel: height × width.
 
-    Scores are classes × their own height × width. One class is interpolated at a time: a photograph's pixels times all
-    classes would take gigabytes.
+    `scores` are classes × any height × any width. They are interpolated one class at a time: all classes at a
+    photograph's size would take gigabytes.
     """
     classes = len(scores)
     best = torch.full((height, width), -torch.inf)

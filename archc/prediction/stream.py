@@ -1,4 +1,4 @@
-"""Many pictures in order, read ahead in threads, few at a time in memory."""
+"""Read many images in order, ahead of their use, in threads, with few in memory at a time."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
 
 MOST_THREADS = 4
-"""Each holds one decoded picture, which may take hundreds of megabytes."""
+"""Each thread holds one decoded image, which may take hundreds of megabytes."""
 
 
 def read_ahead(read: Callable[[_Item], _Result], items: Iterable[_Item], ahead: int) -> Iterator[_Result]:
     """Yield `read(item)` for every item in order, at most `ahead` results waiting.
 
-    Decoders spend their time outside the interpreter's lock, so threads are enough.
+    Threads are enough: decoders release the interpreter's lock.
     """
     rest = iter(items)
     pool = ThreadPoolExecutor(min(MOST_THREADS, ahead, os.cpu_count() or 1))

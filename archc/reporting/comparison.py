@@ -114,7 +114,7 @@ def with_fvcore(report: Report, counted: Mapping[str, int], version: str) -> Com
     elements: dict[str, int] = {}
     for graph, times in [(report.graph, 1), *((call.graph, call.times) for call in report.graph.calls)]:
         shapes = graph.shapes()
-        for node, cost in graph.priced():
+        for node, cost in graph.costs():
             kind = _ALSO.get(node.op.kind, node.op.kind)
             ours[kind] = ours.get(kind, 0) + times * cost.macs
             if kind in _FVCORE:

@@ -17,7 +17,7 @@ _OLD, _NEW = "red", "green"
 
 
 def print_diff(console: Console, found: Difference, labels: tuple[str, str]) -> None:
-    """Print what differs, then what it costs; the labels say what the two sides are."""
+    """Print the differences, then the costs. The labels name the two sides."""
     console.print(line((labels[0], f"bold {_OLD}"), " → ", (labels[1], f"bold {_NEW}")))
     if not found:
         console.print()
@@ -49,9 +49,10 @@ def _name(row: RowChange) -> str:
 
 def _block(row: RowChange) -> Text:
     if row.before is None or row.after is None:
-        return Text(f"{'+' if row.before is None else '-'} {row.block}", _NEW if row.before is None else _OLD)
+        sign, style = ("+", _NEW) if row.before is None else ("-", _OLD)
+        return line((f"{sign} {row.block}", style))
     changed = [change for change in row.changes if change.key == "block"]
-    return _arrow(changed[0]) if changed else Text(row.block)
+    return _arrow(changed[0]) if changed else line(row.block)
 
 
 def _changes(row: RowChange) -> Text:
@@ -61,10 +62,10 @@ def _changes(row: RowChange) -> Text:
 
 def _change(change: Change) -> Text:
     if change.before is None:
-        return Text(f"+{change.key} {_written(change.after)}", _NEW)
+        return line((f"+{change.key} {_written(change.after)}", _NEW))
     if change.after is None:
-        return Text(f"-{change.key} {_written(change.before)}", _OLD)
-    return Text(f"{change.key} ").append_text(_arrow(change))
+        return line((f"-{change.key} {_written(change.before)}", _OLD))
+    return line(f"{change.key} ").append_text(_arrow(change))
 
 
 def _arrow(change: Change) -> Text:
@@ -72,11 +73,11 @@ def _arrow(change: Change) -> Text:
 
 
 def _value(value: Any, style: str) -> Text:
-    return Text(_written(value), style)
+    return line((_written(value), style))
 
 
 def _written(value: Any) -> str:
-    """A value as it would stand in a spec."""
+    """A value, written as in a spec."""
     if value is None:
         return numbers.NOTHING
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False).replace('"', "")

@@ -1,15 +1,15 @@
-"""The report of a graph: its price and its shape, in numbers that are exact."""
+"""The report of a graph: its cost and its shapes, in exact numbers."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from typing import Any
 
 from archc.analysis.memory import peak_activation_bytes
 from archc.analysis.receptive_field import Field, fields, widest
-from archc.ir.graph import Graph
+from archc.ir.graph import Graph, Region
 from archc.ir.ops import Shape
 
 CONVENTION = "archc (multiply-accumulates of convolutions, linears, matrix products; half of torch's FlopCounterMode)"
@@ -19,8 +19,8 @@ CONVENTION = "archc (multiply-accumulates of convolutions, linears, matrix produ
 class Layer:
     """One primitive operation that has parameters or MACs.
 
-    In a detector's head, `on` says what it runs on, a level or the proposals, and `times` how often; `macs` are those
-    of all its runs, `output` is that of one.
+    In a detector's head, `on` says what it runs on, a level or the proposals, and `times` how often. `macs` counts all
+    runs; `output` is the shape of one run's output.
     """
 
     name: str
@@ -42,7 +42,7 @@ class Layer:
 class HeadPart:
     """A detector's head on one level, or on the proposals, of which there are `times`.
 
-    `macs` are those of all its runs, `macs_each` those of one; `params` are 0 where the same head ran before.
+    `macs` counts all runs, `macs_each` one of them. `params` is 0 where the head shares the weights of another.
     """
 
     name: str
@@ -56,7 +56,7 @@ class HeadPart:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Summary:
     """A stage, or a row of one: what it contains adds up to this.
 
     `blocks` has one label per row; `output` and `field` are those of the last operation.
@@ -72,11 +72,12 @@ class Part:
 
 @dataclass(frozen=True)
 class Report:
-    """The price of a network, computed without building it.
+    """The cost of a network, computed without building it.
 
     `params` are trainable parameters, `macs` follow `convention`, both for one image; `layers` has one entry per
     primitive operation with either, in execution order, and sums to them exactly. A detector's heads are counted on
-    every level, and on as many proposals as it keeps; shapes, memory and receptive fields are its backbone's.
+    every level, and on as many proposals as it keeps. Receptive fields are those of its levels, and memory leaves out
+    what runs on proposals.
     """
 
     graph: Graph
@@ -98,13 +99,13 @@ class Report:
         return tuple(layer for layer in self._layers() if layer.params or layer.macs)
 
     def _layers(self) -> Iterator[Layer]:
-        for node, cost in self.graph.priced():
-            yield Layer(node.name, node.op.kind, cost.params, cost.macs, node.shape)
+        for region in self.graph.regions:
+            for node, cost in region.costs():
+                yield Layer(region.full(node.name), node.op.kind, cost.params, cost.macs, node.shape, region.level)
         for call in self.graph.calls:
-            for node, cost in call.graph.priced():
-                params = 0 if call.again else cost.params
-                macs = call.times * cost.macs
-                yield Layer(f"{call.name}.{node.name}", node.op.kind, params, macs, node.shape, call.on, call.times)
+            for node, cost in call.graph.costs():
+                name, macs = f"{call.name}.{node.name}", call.times * cost.macs
+                yield Layer(name, node.op.kind, cost.params, macs, node.shape, call.on, call.times)
 
     @property
     def name(self) -> str:
@@ -127,57 +128,66 @@ class Report:
         return fields(self.graph)
 
     @cached_property
-    def stages(self) -> tuple[Part, ...]:
-        """The stages, in order."""
-        return self._parts(1)
+    def stages(self) -> tuple[Summary, ...]:
+        """The stages, in order, without a detector's heads on its levels: those are in `heads`."""
+        return self._summaries(lambda region: region.stage)
 
     @cached_property
-    def rows(self) -> tuple[Part, ...]:
-        """The rows of all stages, in order."""
-        return self._parts(2)
+    def rows(self) -> tuple[Summary, ...]:
+        """The rows of all stages, in order, without a detector's heads on its levels."""
+        return self._summaries(lambda region: region.name)
 
     @cached_property
     def heads(self) -> tuple[HeadPart, ...]:
-        """What a detector runs on its levels and on its proposals, in order; nothing of any other network."""
-        return tuple(
-            HeadPart(
-                call.name,
-                tuple(region.label for region in call.graph.regions),
-                call.on,
-                call.times,
-                call.total.params,
-                call.total.macs,
-                call.graph.total.macs,
-                call.graph.shapes()[next(iter(call.graph.outputs.values()))],
-            )
-            for call in self.graph.calls
-        )
+        """What a detector runs on its levels and on its proposals, in order; empty for any other network."""
+        return (*self._level_heads(), *self._proposal_heads())
+
+    def _level_heads(self) -> Iterator[HeadPart]:
+        returned = list(self.graph.outputs.values())
+        for region in self.graph.regions:
+            if region.level:
+                (params, _, macs), names = region.total, {region.full(node.name) for node in region.subgraph.nodes}
+                shape = self._shapes[next(name for name in returned if name in names)]
+                yield HeadPart(region.name, (region.label,), region.level, 1, params, macs, macs, shape)
+
+    def _proposal_heads(self) -> Iterator[HeadPart]:
+        for call in self.graph.calls:
+            labels = tuple(region.label for region in call.graph.regions)
+            shape = call.graph.shapes()[next(iter(call.graph.outputs.values()))]
+            (params, _, macs), each = call.total, call.graph.total.macs
+            yield HeadPart(call.name, labels, call.on, call.times, params, macs, each, shape)
+
+    @property
+    def _returned(self) -> Mapping[str, str]:
+        """What the report shows as outputs: a detector's levels, another network's outputs."""
+        return self.graph.levels or self.graph.outputs
 
     @cached_property
-    def outputs(self) -> tuple[Part, ...]:
-        """What the network returns: for each output its channels, size and stride; nothing is priced twice here."""
+    def outputs(self) -> tuple[Summary, ...]:
+        """What the network returns, or a detector's levels: channels, size and stride of each; costs are 0 here."""
         return tuple(
-            Part(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self.graph.outputs.items()
+            Summary(key, (), 0, 0, self._shapes[name], self.fields[name]) for key, name in self._returned.items()
         )
 
     @property
     def receptive_field(self) -> tuple[int | None, int | None]:
         """Pixels high and wide that the output sees, the widest where there are several; None for the whole input."""
-        fields = [self.fields[name] for name in self.graph.outputs.values()]
+        fields = [self.fields[name] for name in self._returned.values()]
         return widest([field.height for field in fields]), widest([field.width for field in fields])
 
     @cached_property
-    def _shapes(self) -> dict[str, Shape]:
+    def _shapes(self) -> Mapping[str, Shape]:
         return self.graph.shapes()
 
-    def _parts(self, depth: int) -> tuple[Part, ...]:
-        parts: dict[str, Part] = {}
+    def _summaries(self, key: Callable[[Region], str]) -> tuple[Summary, ...]:
+        parts: dict[str, Summary] = {}
         for region in self.graph.regions:
-            name = ".".join(region.name.split(".")[:depth])
-            nodes, cost = region.subgraph.nodes, region.subgraph.total
+            if region.level:
+                continue
+            name, nodes, cost = key(region), region.subgraph.nodes, region.total
             before = parts.get(name)
             last = region.full(nodes[-1].name) if nodes else region.inputs[0]
-            parts[name] = Part(
+            parts[name] = Summary(
                 name,
                 (*(before.blocks if before else ()), region.label),
                 cost.params + (before.params if before else 0),

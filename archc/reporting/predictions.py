@@ -1,4 +1,4 @@
-"""Predictions as text: a block for each picture, or of many that are classified, one line for each."""
+"""Predictions as text: a block for each image, or a line for each of many classified images."""
 
 from __future__ import annotations
 
@@ -15,16 +15,14 @@ from archc.reporting.console import line
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from archc.prediction.classify import Classified, Prediction
-    from archc.prediction.detect import Detected, Detection
-    from archc.prediction.segment import Region, Segmented
+    from archc.prediction.results import ClassArea, Classified, Detected, Detection, Prediction, Segmented
     from archc.prediction.task import Kind
 
 
 def printer(console: Console, kind: Kind, images: Iterable[Path], *, brief: bool = False) -> Callable[[Any], None]:
-    """What prints a task's results, one after another. With `brief`, a classified picture has one line.
+    """A function that prints the results of a task, one after another. With `brief`, a classified image takes one line.
 
-    `images` are all pictures that there will be, for the width of their column.
+    `images` are all images to come; the longest name sets the width of their column.
     """
     if kind == "classes" and brief:
         width = max((cell_len(visible(str(image))) for image in images), default=0)
@@ -44,28 +42,28 @@ def printer(console: Console, kind: Kind, images: Iterable[Path], *, brief: bool
 
 
 def _print_line(console: Console, classified: Classified, width: int) -> None:
-    """The picture and its most probable class."""
+    """The image and its most probable class, on one line."""
     best = classified.predictions[0]
-    name = visible(str(classified.image))
+    name = visible(str(classified.path))
     padding = " " * (width - cell_len(name))
     console.print(line((name, "bold"), f"{padding}  {best.probability:.3f}  ", _label(best)))
 
 
 def _print_ranking(console: Console, classified: Classified) -> None:
-    """The picture, and below it its most probable classes."""
-    console.print(Text(visible(str(classified.image)), style="bold"))
+    """The image, and below it its most probable classes."""
+    console.print(Text(visible(str(classified.path)), style="bold"))
     _print_rows(console, classified.predictions, [f"{found.probability:.3f}" for found in classified.predictions])
 
 
 def _print_mask(console: Console, segmented: Segmented) -> None:
-    """The picture, and below it the share of its pixels that each class covers."""
-    _print_picture(console, segmented)
-    _print_rows(console, segmented.classes, [f"{region.share:6.1%}" for region in segmented.classes])
+    """The image, and below it each class with its share of the pixels."""
+    _print_image(console, segmented)
+    _print_rows(console, segmented.classes, [f"{area.share:6.1%}" for area in segmented.classes])
 
 
 def _print_boxes(console: Console, detected: Detected) -> None:
-    """The picture, and below it each object's score, class and corners: x1, y1, x2, y2 in pixels."""
-    _print_picture(console, detected)
+    """The image, and below it each object's score, class and box: x1, y1, x2, y2 in pixels."""
+    _print_image(console, detected)
     found = detected.detections
     label_width = max((cell_len(_label(detection)) for detection in found), default=0)
     corners = [[f"{side:.0f}" for side in detection.box] for detection in found]
@@ -79,13 +77,13 @@ def _print_boxes(console: Console, detected: Detected) -> None:
         console.print(line((f"  no box scores {detected.threshold:g} or more", "dim")))
 
 
-def _print_picture(console: Console, result: Segmented | Detected) -> None:
-    width, height = result.picture.size
-    console.print(line((visible(str(result.image)), "bold"), (f"  {width}×{height}", "dim")))
+def _print_image(console: Console, result: Segmented | Detected) -> None:
+    width, height = result.image.size
+    console.print(line((visible(str(result.path)), "bold"), (f"  {width}×{height}", "dim")))
 
 
-def _print_rows(console: Console, found: Sequence[Prediction | Region], numbers: Sequence[str]) -> None:
-    """A line for each class: how much, and its name; the number of a class that has a name stands at the end."""
+def _print_rows(console: Console, found: Sequence[Prediction | ClassArea], numbers: Sequence[str]) -> None:
+    """A line for each class: its share or probability, its name, and its number."""
     width = max((cell_len(_label(one)) for one in found), default=0)
     for one, number in zip(found, numbers, strict=True):
         label = _label(one)
@@ -93,5 +91,5 @@ def _print_rows(console: Console, found: Sequence[Prediction | Region], numbers:
         console.print(line(f"  {number}  ", label, (index, "dim")))
 
 
-def _label(found: Prediction | Region | Detection) -> str:
+def _label(found: Prediction | ClassArea | Detection) -> str:
     return visible(found.name) if found.name else str(found.index)

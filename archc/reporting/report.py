@@ -10,7 +10,7 @@ from rich.console import Console
 from archc.ir.ops import show
 from archc.reporting import numbers
 from archc.reporting.console import line
-from archc.reporting.model import Part, Report
+from archc.reporting.model import Report, Summary
 from archc.reporting.tables import Column, Table, facts, number
 
 
@@ -79,7 +79,7 @@ def _blocks(labels: Iterable[str]) -> str:
 
 
 def _facts(report: Report) -> list[tuple[str, str]]:
-    where = ", before the heads" if report.heads else ""
+    where = ", without what runs on proposals" if report.graph.calls else ""
     seen = numbers.field(*report.receptive_field)
     plural = "output" if len(report.outputs) == 1 else "outputs"
     return [
@@ -92,7 +92,7 @@ def _facts(report: Report) -> list[tuple[str, str]]:
 
 
 def _per_run(report: Report) -> Iterator[tuple[str, str]]:
-    """What the runs cost whose number is no property of the network, but of how many proposals are kept."""
+    """Cost of heads that run per proposal."""
     many = [head for head in report.heads if head.times > 1]
     for on in dict.fromkeys(head.on for head in many):
         each = sum(head.macs_each for head in many if head.on == on)
@@ -102,6 +102,6 @@ def _per_run(report: Report) -> Iterator[tuple[str, str]]:
         yield on, f"{count}; {numbers.count(report.macs - total)} for the rest"
 
 
-def _output(part: Part) -> str:
+def _output(part: Summary) -> str:
     size = show(part.output)
     return f"{part.name}: {size}" + (f", stride {part.field.stride}" if len(part.output) == 3 else "")

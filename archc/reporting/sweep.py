@@ -18,9 +18,10 @@ from archc.reporting.tables import Column, Table, number
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One combination, with its report or with what is wrong with it.
+    """One combination of overrides, with its report or its problems.
 
-    `overrides` has the value of every override by its path; `swept`, of the swept ones, the value as it is written.
+    `overrides` maps the path of every override to its value; `swept` maps the path of each swept one to its value as
+    written.
     """
 
     overrides: Mapping[str, object]
@@ -36,7 +37,7 @@ class Variant:
 
 
 def print_sweep(console: Console, variants: Sequence[Variant]) -> None:
-    """Print the comparison; ratios are to the first combination that has a report."""
+    """Print the comparison. Ratios are relative to the first combination that has a report."""
     reports = [variant.report for variant in variants if variant.report]
     if reports:
         console.print(line((reports[0].name, "bold"), f"  {len(variants)} variants"))
@@ -58,7 +59,7 @@ def _row(variant: Variant, base: Report | None, failed: bool) -> list[str | Text
     report = variant.report
     if report is None or base is None:
         ids = dict.fromkeys(f"error[{problem.id}]" for problem in variant.problems)
-        return [*row, *[numbers.NOTHING, ""] * 2, numbers.NOTHING, Text(", ".join(ids), style="bold red")]
+        return [*row, *[numbers.NOTHING, ""] * 2, numbers.NOTHING, line((", ".join(ids), "bold red"))]
     row += [numbers.count(report.params), numbers.ratio(report.params, base.params)]
     row += [numbers.count(report.macs), numbers.ratio(report.macs, base.macs)]
     row += [numbers.memory(report.peak_activation_bytes)]

@@ -1,4 +1,4 @@
-"""The one way a table is printed."""
+"""Tables as text."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from rich.box import Box
 from rich.console import Console
 from rich.text import Text
 
+from archc.reporting.console import line
+
 Cell = str | Text
 
 _RULES_ONLY = Box("    \n    \n────\n    \n────\n────\n    \n    \n")
@@ -19,7 +21,7 @@ _RULES_ONLY = Box("    \n    \n────\n    \n────\n────\n 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column's header, on which side its cells stand, and how they look."""
+    """A column: its header, and the alignment and style of its cells."""
 
     title: str
     align: Literal["left", "right"] = "left"
@@ -33,14 +35,14 @@ def number(title: str, style: str = "") -> Column:
 
 @dataclass(slots=True)
 class Table:
-    """Rows under columns; with `total`, a last row set off by a rule."""
+    """Rows under columns. `total` is a last row below a rule."""
 
     columns: Sequence[Column]
     rows: list[Sequence[Cell]] = field(default_factory=list)
     total: Sequence[Cell] | None = None
 
     def print(self, console: Console) -> None:
-        """Print at the width that the cells need, whatever the console's."""
+        """Print the table as wide as its cells need, whatever the console's width."""
         drawn = rich_table.Table(
             box=_RULES_ONLY,
             show_edge=False,
@@ -50,7 +52,7 @@ class Table:
             border_style="dim",
         )
         for column in self.columns:
-            drawn.add_column(column.title, justify=column.align, style=column.style, no_wrap=True)
+            drawn.add_column(_text(column.title), justify=column.align, style=column.style, no_wrap=True)
         for row in self.rows:
             drawn.add_row(*map(_text, row))
         if self.total is not None:
@@ -58,16 +60,16 @@ class Table:
             drawn.add_row(*map(_text, self.total), style="bold")
         with console.capture() as captured:
             console.print(drawn)
-        # Rich fills the last column up; spaces at a line's end help nobody who diffs or copies.
+        # Rich pads the last column; spaces at the end of a line are a nuisance in diffs and copies.
         console.out("\n".join(row.rstrip() for row in captured.get().splitlines()), highlight=False)
 
 
 def _text(cell: Cell) -> Text:
-    return cell if isinstance(cell, Text) else Text(cell)
+    return cell if isinstance(cell, Text) else line(cell)
 
 
 def facts(console: Console, pairs: Sequence[tuple[str, str]]) -> None:
-    """Print names and what they are, in two columns without a header."""
+    """Print names and their values in two columns without a header."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        console.print(Text.assemble((f"{name:<{width}}  ", "dim"), value))
+        console.print(line((f"{name:<{width}}  ", "dim"), value))

@@ -11,11 +11,9 @@ from torch import nn
 
 from archc.blocks import REGISTRY
 from archc.document.diagnostics import Source, SpecWarning
-from archc.document.values import reject
 from archc.ir.graph import GRAPH, SPEC, Graph
 from archc.language.load import stated
 from archc.language.registry import BlockRegistry
-from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.weights.error import refuse
 
@@ -66,16 +64,6 @@ def spec_of(graph: Graph) -> Spec | None:
     return graph.spec
 
 
-class _Known(BlockRegistry):
-    """The registered blocks only: a checkpoint must not choose what is imported."""
-
-    def get(self, name: object) -> type[Row]:
-        """As every registry's, but for blocks by their class's path."""
-        if isinstance(name, str) and ":" in name:
-            reject(f"a checkpoint's spec cannot import `{name}`", id="bad-block")
-        return REGISTRY.get(name)
-
-
 def stated_in(metadata: Mapping[str, str]) -> Spec | None:
     """The spec that a file of archc's states, if it states one.
 
@@ -85,8 +73,8 @@ def stated_in(metadata: Mapping[str, str]) -> Spec | None:
     return _from_text(metadata[SPEC], KNOWN) if SPEC in metadata else None
 
 
-KNOWN = _Known()
-"""The blocks that a checkpoint's own spec may use."""
+KNOWN = REGISTRY.closed()
+"""The blocks that a checkpoint's own spec may use: it must not choose what is imported."""
 
 
 @lru_cache(maxsize=16)

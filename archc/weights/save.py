@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from os import PathLike, fspath
 from pathlib import Path
 
@@ -13,13 +12,14 @@ from archc.backends import backend_of
 from archc.backends.torch import build
 from archc.ir.graph import SPEC, Graph
 from archc.weights.copy import copy_weights
-from archc.weights.error import refuse
+from archc.weights.error import WeightsError, refuse
 from archc.weights.layout import split
 from archc.weights.maps import ARCHC, Layout, of_library
 from archc.weights.module import agree, key_of
 from archc.weights.naming import Slot, slots
 from archc.weights.origin import graph_of, spec_of, unwrapped
 from archc.weights.read import NAMES, VERSION
+from archc.weights.write import write
 
 SUFFIX = ".safetensors"
 
@@ -32,12 +32,19 @@ def save_weights(
     if target.suffix != SUFFIX:
         message = f"`{target}` does not end in `{SUFFIX}`, the only format that archc writes"
         raise refuse("weights-file", message, help=f"`{target.with_suffix(SUFFIX)}`")
-    if target.exists() and not overwrite:
-        raise refuse("weights-exists", f"`{target}` exists already", help="`--force`, in Python `overwrite=True`")
+    if not overwrite and os.path.lexists(target):
+        raise _exists(target)
     tensors = named(model, names)
     graph = graph_of(unwrapped(model) if backend_of(model) == "torch" else model)
-    _write(tensors, _metadata(graph, names), target)
+    try:
+        write(tensors, _metadata(graph, names), target, overwrite=overwrite)
+    except FileExistsError:  # it appeared in the meantime
+        raise _exists(target) from None
     return tuple(tensors)
+
+
+def _exists(target: Path) -> WeightsError:
+    return refuse("weights-exists", f"`{target}` exists already", help="`--force`, in Python `overwrite=True`")
 
 
 def named(model: nn.Module, names: str = ARCHC) -> dict[str, Tensor]:
@@ -86,24 +93,3 @@ def _metadata(graph: Graph, names: str) -> dict[str, str]:
     metadata = {"format": "pt", VERSION: archc.__version__, NAMES: names}
     spec = spec_of(graph)
     return {**metadata, SPEC: spec.to_yaml(full=True)} if spec is not None else metadata
-
-
-def _write(tensors: dict[str, Tensor], metadata: dict[str, str], path: Path) -> None:
-    """Write beside the target, and move it in place only once all of it is there."""
-    from safetensors.torch import save_file
-
-    handle, beside = tempfile.mkstemp(prefix=f".{path.name}-", dir=path.parent)
-    os.close(handle)
-    try:
-        save_file(tensors, beside, metadata=metadata)
-        os.chmod(beside, 0o666 & ~_umask())  # safetensors makes it readable for its owner only
-        os.replace(beside, path)
-    except BaseException:
-        os.unlink(beside)
-        raise
-
-
-def _umask() -> int:
-    current = os.umask(0)
-    os.umask(current)
-    return current

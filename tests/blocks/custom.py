@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import archc
-from archc.blocks.base import channels
-from archc.blocks.conv import conv_norm_act
-from archc.ir import Node, ops
-from archc.language.values import Channels, Kernel
+from archc.blocks import Block, Channels, Kernel, Net, Node, channels, conv_norm_act, ops
 
 
-class Ghost(archc.Block):
+class Ghost(Block):
     """A ghost module (Han et al. 2020, arXiv:1911.11907): half the channels are made cheaply from the other half."""
 
     out: Channels
     """Output channels."""
     kernel: Kernel = (3, 3)
 
-    def lower(self, net: archc.Net, *inputs: Node) -> Node:
+    def lower(self, net: Net, *inputs: Node) -> Node:
         (x,) = inputs
         half = net.count(self.out, channels(x)) // 2
         norm, act = net.norm(None), net.act(None)

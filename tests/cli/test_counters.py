@@ -13,7 +13,7 @@ import torch
 import torchvision
 from torch import nn
 
-from archc.cli import counting
+from archc import extras
 from archc.reporting.comparison import with_fvcore
 from tests.cli.conftest import Run
 
@@ -94,6 +94,6 @@ def test_a_broken_package_is_not_called_missing(monkeypatch: pytest.MonkeyPatch)
     def broken(name: str) -> None:
         raise ModuleNotFoundError("No module named 'iopath'", name="iopath")
 
-    monkeypatch.setattr(counting.importlib, "import_module", broken)
+    monkeypatch.setattr(extras.importlib, "import_module", broken)
     with pytest.raises(ModuleNotFoundError):
-        counting.require("fvcore.nn", "fvcore")
+        extras.require("fvcore.nn", "fvcore")

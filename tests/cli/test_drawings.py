@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from archc.cli.drawings import FORMATS, places, save
-from tests.prediction.pictures import noise
+from tests.prediction.samples import noise
 
 
 @pytest.fixture(autouse=True)
@@ -51,8 +51,8 @@ def test_what_cannot_be_written_becomes_png() -> None:
 @pytest.mark.parametrize(
     ("output", "images", "message"),
     [
-        ("out.png", ["a.png", "b.png"], "names one file, but there are 2 pictures: name a directory"),
-        ("out.avif", ["a.png", "b.png"], "names one file, but there are 2 pictures"),
+        ("out.png", ["a.png", "b.png"], "names one file, but there are 2 images: name a directory"),
+        ("out.avif", ["a.png", "b.png"], "names one file, but there are 2 images"),
         ("out.txt", ["a.png"], "`-o out.txt`: `.txt` cannot be written; .bmp, .jpeg, "),
         ("out.avif", ["a.png"], "`.avif` cannot be written"),
         ("out", ["a/cat.png", "b/cat.png"], "`a/cat.png` and `b/cat.png` would both be drawn to `out/cat.png`"),
@@ -64,6 +64,17 @@ def test_what_is_refused(output: str, images: list[str], message: str) -> None:
     with pytest.raises(click.UsageError) as caught:
         placed(output, *images)
     assert message in str(caught.value)
+
+
+def test_names_that_become_too_long(here: Path) -> None:
+    """A name that just fits is written; one that does not is refused before anything is written."""
+    longest = "x" * 251 + ".png"
+    save(noise(8, 8), here / longest)
+    assert [entry.name for entry in here.iterdir()] == [longest]
+    assert placed("out", f"a/{longest}") == [f"out/{longest}"]
+    for image in ("y" * 250 + ".jp2", "é" * 125 + ".jp2"):
+        with pytest.raises(click.UsageError, match="has a name of more than 255 bytes; rename the image"):
+            placed("out", "a/cat.png", f"a/{image}")
 
 
 def test_what_exists_is_kept_unless_forced(here: Path) -> None:
@@ -80,8 +91,15 @@ def test_pictures_are_never_drawn_over(here: Path) -> None:
         (".", ["a.png", "b.png"]),
         (f"{here}/../{here.name}/a.png", ["a.png"]),
     ]:
-        with pytest.raises(click.UsageError, match="is one of the pictures"):
+        with pytest.raises(click.UsageError, match="is one of the images"):
             placed(output, *images, force=True)
+
+
+def test_messages_cannot_move_the_cursor() -> None:
+    for output, images in (("\x1b[2J.txt", ["a.png"]), ("out", ["\x1b[2J/a.png", "b/a.png"]), ("\n.png", ["a", "b"])):
+        with pytest.raises(click.UsageError) as caught:
+            placed(output, *images)
+        assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("suffix", FORMATS)

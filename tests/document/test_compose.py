@@ -17,8 +17,8 @@ from omegaconf import OmegaConf
 import archc
 from archc.document.compose import compose
 from archc.document.library import bundled_directory
-from archc.language.load import LIBRARY
 from archc.document.tree import find, from_plain, locate, merge, plain, python_span
+from archc.language.load import LIBRARY
 from tests.language.helpers import BUNDLED, HANG_S, Folder, only, pointed, problems, row
 
 

@@ -12,8 +12,8 @@ from omegaconf import OmegaConf
 import archc
 from archc.document import edits, overrides
 from archc.document.library import bundled_directory
-from archc.language.load import kind
 from archc.document.tree import Map, from_plain, plain, python_span
+from archc.language.load import kind
 from tests.language.helpers import only, pointed, problems
 
 BASE: dict[str, Any] = {

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import math
+from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,7 +15,9 @@ import archc
 from archc.backends.torch.layers import layer
 from archc.ir import Builder, Graph, InvalidGraphError, Node, Op, ShapeError, ops, verify, verify_subgraph
 from archc.ir.graph import Region, Subgraph
+from archc.ir.ops import infer
 from archc.ir.printer import text
+from tests.language.helpers import BUNDLED
 
 IMAGE = ops.Image(6, 11, 14)
 
@@ -103,6 +109,7 @@ def test_the_verifier_names_the_node() -> None:
         (replace(good, nodes=(conv._replace(shape=IMAGE), act)), "`group.conv` says"),
         (replace(good, scopes={}), "no label"),
         (replace(good, nodes=(conv, act, conv._replace(name="group.again"))), "re-enters `group`"),
+        (replace(good, nodes=(conv._replace(weights=()), act)), "`group.conv` owns other weights"),
         (replace(good, nodes=(conv, act._replace(name="group"))), "both an operation and a scope"),
         (replace(good, result=act._replace(name="nowhere")), "does not exist"),
     ]
@@ -114,15 +121,17 @@ def test_the_verifier_names_the_node() -> None:
 def test_the_verifier_checks_how_regions_join() -> None:
     piece = subgraph()
     source = Node("input", ops.Input(), (), IMAGE)
-    region = Region("a.0", "Block", piece, ("input",))
+    region = Region("a", 0, "Block", piece, ("input",))
     graph = Graph("net", source, (region,), {"a": "Stage"}, {"a": "a.0.act"}, True)
     assert verify(graph) is graph
     broken = [
         (replace(graph, regions=(region, region)), "two regions"),
-        (replace(graph, regions=(region._replace(inputs=("a.7.act",)),)), "before it is defined"),
-        (replace(graph, regions=(region, region._replace(name="a.1", inputs=("a.0.act",)))), "was lowered for"),
+        (replace(graph, regions=(replace(region, inputs=("a.7.act",)),)), "before it is defined"),
+        (replace(graph, regions=(region, replace(region, row=1, inputs=("a.0.act",)))), "was lowered for"),
         (replace(graph, outputs={"a": "a.0.nothing"}), "does not exist"),
-        (replace(graph, groups={}), "no label"),
+        (replace(graph, stages={}), "no label"),
+        (replace(graph, levels={"0": "a.0.nothing"}), "level `0` is `a.0.nothing`, which does not exist"),
+        (replace(graph, regions=(region, replace(region, row=1, shares="b.0"))), "shares the weights of `b.0`"),
     ]
     for wrong, message in broken:
         with pytest.raises(InvalidGraphError, match=message):
@@ -158,3 +167,110 @@ def test_graphs_share_what_is_the_same() -> None:
     wider = archc.lower(spec.override(width_mult=1.5))
     assert wider.total != once.total
     assert archc.lower(spec.override({"squeeze.ratio": 0.5})).total.params != once.total.params
+
+
+def test_shapes_of_two_kinds_differ_whatever_their_numbers() -> None:
+    image, tokens = ops.Image(16, 32, 32), ops.Tokens(16, 32, 32)
+    assert image != tokens
+    assert image == ops.Image(16, 32, 32)
+    assert image != (16, 32, 32)
+    assert len({image, tokens, ops.Image(16, 32, 32), (16, 32, 32)}) == 3
+    assert ops.Vector(5) != (5,)
+    assert {(ops.Linear(4), (tokens,)): 1}.get((ops.Linear(4), (image,))) is None
+
+
+SHAPES = [ops.Image(16, 32, 32), ops.Tokens(16, 32, 32), ops.Vector(16)]
+
+
+@pytest.mark.parametrize("first", SHAPES, ids=repr)
+@pytest.mark.parametrize("second", SHAPES, ids=repr)
+@pytest.mark.parametrize("op", [op for op, _ in RULES], ids=lambda op: op.kind)
+def test_a_rule_answers_by_the_kind_of_its_input(first: ops.Shape, second: ops.Shape, op: Op) -> None:
+    """Whatever was inferred before: the second answer is the rule's own."""
+
+    def answer(shape: ops.Shape, rule: Callable[..., Any]) -> object:
+        try:
+            return rule(shape)
+        except (ShapeError, ValueError) as error:
+            return str(error)
+
+    answer(first, lambda shape: infer(op, (shape,)))
+    expected = answer(second, lambda shape: op.infer(shape))
+    found = answer(second, lambda shape: infer(op, (shape,)))
+    assert found == expected
+    assert type(found) is type(expected)
+
+
+def test_an_operation_of_another_class_cannot_take_a_kind() -> None:
+    with pytest.raises(TypeError, match=r"operation `conv` exists already, as archc\.ir\.ops\.Conv"):
+
+        class Other(Op):
+            kind = "conv"
+
+    assert ops.KINDS["conv"] is ops.Conv
+
+
+def test_every_weight_knows_how_it_starts() -> None:
+    graph = archc.lower(archc.load("mobilevit_xxs"))
+    initial = {key: weight.initial for key, weight in graph.tensors()}
+    assert initial["stem.0.norm.weight"] == ("constant", 1.0)
+    assert initial["stem.0.norm.running_var"] == ("constant", 1.0)
+    assert initial["stem.0.norm.running_mean"] == ("constant", 0.0)
+    # Kaiming normal, fan out: 16 channels of 3×3 windows.
+    assert initial["stem.0.conv.weight"] == ("normal", math.sqrt(2 / (16 * 9)))
+
+
+@pytest.mark.parametrize("name", BUNDLED)
+def test_the_json_form_is_complete(name: str) -> None:
+    graph = archc.lower(archc.load(name))
+    written = json.loads(json.dumps(graph.to_json()))
+    read = Graph.from_json(written)
+    assert read == graph
+    assert read.to_json() == written
+    assert text(read) == text(graph)
+    assert read.total == graph.total
+    assert [(r.source, r.width) for r in read.regions] == [(r.source, r.width) for r in graph.regions]
+    assert read.whole == graph.whole
+    assert dict(read.tensors()) == dict(graph.tensors())
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format": "onnx"}, "no graph of archc"),
+        ({"version": 2}, "version 2 of the format; archc reads 1"),
+        ({"regions": 5}, "the graph is damaged"),
+        ({"outputs": {"x": "nowhere"}}, "does not hold together: output `x` is `nowhere`"),
+        ({"preprocessing": {"size": "large"}}, "the graph's settings are damaged"),
+    ],
+)
+def test_json_that_is_no_graph_is_refused(change: dict[str, Any], message: str) -> None:
+    written = archc.lower(archc.load("mnv3_small")).to_json()
+    with pytest.raises(ValueError, match=message):
+        Graph.from_json({**written, **change})
+    node = written["regions"][0]["nodes"][0]
+    with pytest.raises(ValueError, match="there is no operation `conv9`"):
+        Graph.from_json({**written, "regions": [{**written["regions"][0], "nodes": [{**node, "op": "conv9"}]}]})
+
+
+def test_the_readable_print_is_short() -> None:
+    graph = archc.lower(archc.load("ssdlite320_mnv3_large"))
+    lines = str(graph).splitlines()
+    assert len(lines) == 2 + len(graph.regions) + len(graph.outputs)
+    assert "  c5.0: InvertedResidual(c4.5.add) -> 80×10×10, 375,304 params" in lines
+    assert repr(graph) == "<Graph ssdlite320_mobilenet_v3_large: 33 rows, 265 operations>"
+
+
+def test_heads_on_levels_are_rows_of_the_one_graph() -> None:
+    with pytest.warns(archc.SpecWarning):
+        graph = archc.lower(archc.load("fasterrcnn_mnv3_large_320_fpn"))
+    heads = [region for region in graph.regions if region.level]
+    assert [(r.name, r.level, r.shares) for r in heads] == [
+        ("rpn.0", "0", ""), ("rpn.1", "1", "rpn.0"), ("rpn.2", "pool", "rpn.0"),
+    ]  # fmt: skip
+    assert [region.total.params for region in heads] == [609_355, 0, 0]
+    assert all(region.total.macs for region in heads)
+    keys = [key for key, _ in graph.tensors()]
+    assert not [key for key in keys if key.startswith(("rpn.1", "rpn.2"))]
+    assert keys[-1] == "roi_heads.deltas.0.linear.bias"
+    assert [(call.name, call.on, call.times) for call in graph.calls] == [("roi_heads", "proposals", 150)]

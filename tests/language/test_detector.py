@@ -117,7 +117,7 @@ def test_fewer_levels() -> None:
     """One list of anchors stands for every level, so one level less is one override."""
     spec = archc.load(MOBILE, ["~outputs.pool"])
     graph = archc.lower(spec)
-    assert [call.on for call in graph.calls if call.name == "rpn.head.level"] == ["0", "1"]
+    assert [region.level for region in graph.regions if region.stage == "rpn"] == ["0", "1"]
     assert "fpn.0.pool" not in graph.shapes()
 
 

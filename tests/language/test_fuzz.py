@@ -1,8 +1,14 @@
-"""Broken input of every kind: only diagnostics come out, soon, and never another exception."""
+"""Broken input of every kind: only diagnostics come out, soon, and never another exception.
+
+`test_fuzzed_specs` runs a few hundred cases. `ARCHC_FUZZ_CASES` is another number, for a search that takes longer:
+
+    ARCHC_FUZZ_CASES=100000 python -m pytest -n0 tests/language/test_fuzz.py -k fuzzed_specs
+"""
 
 from __future__ import annotations
 
 import copy
+import os
 import random
 import time
 import warnings
@@ -38,13 +44,16 @@ WORDS = [
 ]  # fmt: skip
 
 
+CASES = int(os.environ.get("ARCHC_FUZZ_CASES", "300"))
+
+
 def survives(load: Callable[..., archc.Spec], *arguments: Any) -> None:
-    """Loading and lowering end in a network or in diagnostics, within the limit."""
+    """Loading, lowering and pricing end in a report or in diagnostics, within the limit."""
     start = time.monotonic()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", archc.SpecWarning)
-            archc.lower(load(*arguments))
+            archc.report(archc.lower(load(*arguments))).to_dict()
     except archc.SpecError as error:
         found = error.diagnostics
     else:
@@ -210,15 +219,54 @@ VALUES = [
 def test_random_overrides(seed: int) -> None:
     chance = random.Random(seed)
     for _ in range(150):
-        changes = []
-        for _ in range(chance.randint(1, 3)):
-            text = chance.choice(["", "", "", "+", "++", "~"]) + chance.choice(KEYS) + "=" + chance.choice(VALUES)
-            if chance.random() < 0.2:
-                at = chance.randrange(len(text))
-                text = text[:at] + chance.choice(WORDS) + text[at + chance.randint(0, 2) :]
-            changes.append(text)
-        name = chance.choice(BUNDLED)
-        survives(archc.load, name, changes)
+        survives(archc.load, chance.choice(BUNDLED), random_overrides(chance))
+
+
+def random_overrides(random: random.Random) -> list[str]:
+    """A few overrides: keys and values of every kind, some of them with an accident."""
+    changes = []
+    for _ in range(random.randint(1, 3)):
+        text = random.choice(["", "", "", "+", "++", "~"]) + random.choice(KEYS) + "=" + random.choice(VALUES)
+        if random.random() < 0.2:
+            at = random.randrange(len(text))
+            text = text[:at] + random.choice(WORDS) + text[at + random.randint(0, 2) :]
+        changes.append(text)
+    return changes
+
+
+def row_overrides(random: random.Random, name: str) -> list[str]:
+    """A few overrides of what the rows and the settings of a spec state."""
+    paths = places(TREES[name])
+    return [
+        f"{random.choice(['', '', '', '++', '~'])}{'.'.join(map(str, random.choice(paths)))}={random.choice(VALUES)}"
+        for _ in range(random.randint(1, 3))
+    ]
+
+
+def fuzz(random: random.Random, path: Path) -> None:
+    """One case: a bundled spec with accidents in its text or its tree, or with overrides."""
+    name = random.choice(BUNDLED)
+    kind = random.randrange(4)
+    if kind == 0:
+        path.write_text(mutated_text(random, TEXTS[name]), encoding="utf-8", newline="")
+        survives(archc.load, path)
+    elif kind == 1:
+        survives(archc.load, mutated_tree(random, TREES[name]))
+    elif kind == 2:
+        survives(archc.load, name, random_overrides(random))
+    else:
+        survives(archc.load, name, row_overrides(random, name))
+
+
+@given(st.randoms(use_true_random=False))
+@settings(
+    max_examples=CASES,
+    deadline=None,
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+def test_fuzzed_specs(tmp_path: Path, random: random.Random) -> None:
+    fuzz(random, tmp_path / "spec.yaml")
 
 
 @given(st.text(max_size=40))

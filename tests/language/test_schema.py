@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import math
 import re
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 import archc
+from archc.blocks import BUILTIN
 from archc.document.model import Settings
 from archc.document.values import FrozenDict
+from archc.ir import ops
 from archc.language.schema import Spec
 from archc.language.settings import Rounding, count_of
 from archc.language.values import Ratio
@@ -87,6 +92,15 @@ CASES: list[tuple[str, str, str, str]] = [
     (row("{block: conv, kernel: 3}"), "{block: conv, kernel: 3}", "`conv` needs `out`", ""),
     (row("{out: 3}"), "{out: 3}", "this row names no `block`", "or name one in `table.block`"),
     (row("{block: cnov, out: 3}"), "cnov", "there is no block `cnov`", "did you mean `conv`?"),
+    (row("{block: se}"), "se", "there is no block `se`", "squeeze-and-excitation is a column of"),
+    (row("{block: attention}"), "attention", "there is no block `attention`", "self-attention is part of `mobilevit`"),
+    (row("{block: layer_norm}"), "layer_norm", "there is no block `layer_norm`", "layer normalisation is part of"),
+    (row("{block: MaxPool}"), "MaxPool", "there is no block `MaxPool`", "windows are pooled by"),
+    (at_top("act: gelu_tanh"), "gelu_tanh", "`act` must be an activation that archc has, not `gelu_tanh`",
+    "archc's `gelu` is the exact function"),
+    (row(IR % "out_act: gelu_tanh"), "gelu_tanh", "`out_act` must be an activation that archc has or `spec`",
+    "archc's `gelu` is the exact function"),
+    (row(IR % "out_act: spce"), "spce", "`out_act` cannot be `spce`", "did you mean `spec`?"),
     (row("{block: 3}"), "3", "a row's `block` is a name", "one of: `add`"),
     (row("{block: [conv]}"), "[conv]", "a row's `block` is a name", "one of: `add`"),
     (row("{block: 'no.such.module:Block'}"), "'no.such.module:Block'", "cannot import block `no.such.module:Block`",
@@ -206,7 +220,10 @@ CASES: list[tuple[str, str, str, str]] = [
 
 
 @pytest.mark.parametrize(("text", "at", "message", "advice"), CASES, ids=[case[2][:60] for case in CASES])
-def test_one_mistake_is_one_message(folder: Folder, text: str, at: str, message: str, advice: str) -> None:
+def test_one_mistake_is_one_message(
+    folder: Folder, text: str, at: str, message: str, advice: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHC_ALLOW_BLOCKS", "os,no.such")
     problem = only(folder.write("my.yaml", text))
     assert problem.message.startswith(message)
     assert pointed(problem.span) == at
@@ -306,6 +323,62 @@ def test_unused_settings_warn() -> None:
 def test_inherited_settings_do_not_warn(folder: Folder) -> None:
     path = folder.write("my.yaml", "defaults: [mnv3_small, _self_]\nstages: {head: null}\n")
     assert archc.load(path).warnings == ()
+
+
+def test_a_spec_made_in_python_is_checked() -> None:
+    """What `Spec(…)` is given is checked like a file, mappings and blocks alike."""
+    rows = [{"block": "conv", "out": 8}, BUILTIN["conv"].model_validate({"block": "conv", "out": 4})]
+    spec = archc.Spec(name="x", stages={"a": rows})  # type: ignore[arg-type]
+    assert archc.report(spec).params == 27 * 8 + 16 + 72 * 4 + 8
+    assert archc.Spec.model_validate({"name": "x", "stages": {"a": rows}}) == spec
+    assert spec == archc.load(
+        {"name": "x", "stages": {"a": [{"block": "conv", "out": 8}, {"block": "conv", "out": 4}]}}
+    )
+    wrong = {
+        "a": [{"block": "conv", "outt": 8}, {"block": "cnov"}, {"out": 3}, 4, {"block": "conv", "out": "3y"}],
+        "b": [],
+        "input": [{"block": "pool"}],
+        "c d": [{"block": "pool"}],
+        "e": {"block": "pool"},
+        "f": "pool",
+        3: [{"block": "os:path"}],
+    }
+    by_name: dict[str, Any] = {"name": "x", "stages": wrong}
+    for make in (lambda: archc.Spec(**by_name), lambda: archc.Spec.model_validate(by_name)):
+        with pytest.raises(ValidationError) as caught:
+            make()
+        places = {".".join(map(str, error["loc"][1:])) for error in caught.value.errors()}
+        in_rows = {"a.0.out", "a.0.outt", "a.1.block", "a.2", "a.3", "a.4.out", "3.0.block"}
+        assert places == in_rows | {"b", "input", "c d", "e", "f", "3"}
+    for stages in (None, {}, [], 3):
+        with pytest.raises(ValidationError):
+            archc.Spec(name="x", stages=stages)  # type: ignore[arg-type]
+
+
+def test_spec_knows_the_blocks_wherever_it_is_first_used() -> None:
+    program = (
+        "import archc; print(archc.Spec(name='x', stages={'a': [{'block': 'conv', 'out': 8}]}).stages['a'][0].out)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "8\n"
+
+
+@pytest.mark.parametrize("block", ["inverted_residual", "bottleneck"])
+def test_out_act_can_be_a_column(block: str) -> None:
+    """`spec` is the word for the spec's `act`; null is `left out` in a cell."""
+    source = {
+        "act": "silu",
+        "table": {"block": block, "columns": ["expand", "out", "out_act"]},
+        "stages": {"a": [[8, 8, "spec"], [8, 8, "none"], [8, 8, "relu"], [8, 8, None]]},
+    }
+    ends = [
+        region.subgraph.result.op.function if isinstance(region.subgraph.result.op, ops.Activation) else "none"
+        for region in archc.lower(archc.load(source)).regions
+    ]
+    assert ends == ["silu", "none", "relu", "none" if block == "inverted_residual" else "silu"]
+    null = {"act": "silu", "stages": {"a": [{"block": block, "expand": 8, "out": 8, "out_act": None}]}}
+    last = archc.lower(archc.load(null)).regions[0].subgraph.result.op
+    assert last == ops.Activation("silu")
 
 
 def make_divisible(v: float, divisor: int, min_value: int | None = None) -> int:

@@ -125,3 +125,66 @@ def test_cells_keep_their_places(folder: Folder) -> None:
         ("x", 11),
         ("hswish", 14),
     ]
+
+
+PARENT = """
+table: {block: conv, columns: [kernel, out, stride], defaults: {act: silu}}
+stages:
+  a:
+    - [3, 16, 2]
+    - [1, 24, null]
+  b:
+    - [5, 32, 2]
+"""
+
+
+def columns_of(spec: archc.Spec, stage: str, *names: str) -> list[dict[str, object]]:
+    return [{name: getattr(row, name) for name in names} for row in spec.stages[stage]]
+
+
+def test_rows_stay_under_the_header_they_were_written_under(folder: Folder) -> None:
+    folder.write("parent.yaml", PARENT)
+    child = """
+defaults: [parent, _self_]
+table: {columns: [stride, out, kernel]}
+stages:
+  b: {0: {out: 40}}
+  c:
+    - [2, 48, 3]
+"""
+    spec = archc.load(folder.write("child.yaml", child))
+    names = ("block", "kernel", "out", "stride", "act")
+    plain = {"block": "conv", "act": "silu"}
+    assert columns_of(spec, "a", *names) == [
+        {**plain, "kernel": (3, 3), "out": 16, "stride": 2},
+        {**plain, "kernel": (1, 1), "out": 24, "stride": 1},
+    ]
+    assert columns_of(spec, "b", *names) == [{**plain, "kernel": (5, 5), "out": 40, "stride": 2}]
+    assert columns_of(spec, "c", *names) == [{**plain, "kernel": (3, 3), "out": 48, "stride": 2}]
+    # A grandchild inherits the child's header, and may change it again.
+    text = "defaults: [child, _self_]\ntable: {columns: [out, kernel, stride]}\nstages: {d: [[64, 1, 2]]}\n"
+    grandchild = archc.load(folder.write("grandchild.yaml", text))
+    assert [grandchild.stages[stage] for stage in "abc"] == [spec.stages[stage] for stage in "abc"]
+    assert columns_of(grandchild, "d", "kernel", "out", "stride") == [{"kernel": (1, 1), "out": 64, "stride": 2}]
+
+
+def test_a_child_may_have_a_table_of_another_block(folder: Folder) -> None:
+    folder.write("parent.yaml", PARENT)
+    table = "table: {block: inverted_residual, columns: [expand, out]}"
+    spec = archc.load(folder.write("child.yaml", f"defaults: [parent, _self_]\n{table}\nstages: {{c: [[4x, 48]]}}\n"))
+    assert [row.block for _, _, row in spec.rows()] == ["conv", "conv", "conv", "inverted_residual"]
+    assert {row.act for row in spec.stages["a"]} == {"silu"}
+
+
+def test_a_child_may_give_the_header(folder: Folder) -> None:
+    folder.write("parent.yaml", "stages:\n  a:\n    - [3, 16]\n")
+    path = folder.write("child.yaml", "defaults: [parent, _self_]\ntable: {block: conv, columns: [kernel, out]}\n")
+    assert columns_of(archc.load(path), "a", "kernel", "out") == [{"kernel": (3, 3), "out": 16}]
+
+
+def test_an_inherited_row_must_fit_its_own_header(folder: Folder) -> None:
+    folder.write("parent.yaml", PARENT.replace("[5, 32, 2]", "[5, 32]"))
+    path = folder.write("child.yaml", "defaults: [parent, _self_]\ntable: {columns: [out, kernel]}\n")
+    problem = only(path)
+    assert (problem.id, pointed(problem.span)) == ("row-length", "[5, 32]")
+    assert problem.notes == ("the columns are kernel, out, stride",)

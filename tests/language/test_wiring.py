@@ -11,6 +11,9 @@ from archc.language import wiring
 from archc.language.wiring import INPUT, Tap
 from tests.language.helpers import Folder, only, pointed, problems
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*unused-row:archc.SpecWarning")
+"""Most of these specs leave rows unread; `tests/language/test_lint.py` tests the warning."""
+
 
 def conv(out: int = 8, **keys: Any) -> dict[str, Any]:
     return {"block": "conv", "out": out, **keys}

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
-from archc.prediction.class_names import names_for, read_names
-from archc.prediction.errors import TaskError
+from archc.prediction.class_names import LARGEST_FILE, class_names, names_for, read_names
+from archc.prediction.errors import PredictionError
 from archc.prediction.task import Kind
 
 
@@ -39,6 +40,34 @@ def test_names_from_a_file(tmp_path: Path) -> None:
         assert read_names(path, 2) == ("cat", "dog")
 
 
+def test_names_that_never_end(tmp_path: Path) -> None:
+    """A device is not read at all, a pipe not waited for, and of a file only so much."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "link").symlink_to("/dev/zero")
+    (tmp_path / "large").write_bytes(b"a\n" * (LARGEST_FILE // 2) + b"b")
+    for path, message in (
+        (Path("/dev/zero"), "is not a regular file"),
+        (tmp_path / "link", "is not a regular file"),
+        (tmp_path / "pipe", "is not a regular file"),
+        (tmp_path, "is not a regular file"),
+        (tmp_path / "large", "is larger than 16 MiB"),
+        (Path("a\0b"), "cannot be read"),
+    ):
+        with pytest.raises(PredictionError, match=message) as caught:
+            read_names(path, 2)
+        assert caught.value.diagnostic.id == "class-names"
+
+
+def test_names_of_ones_own(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_text("cat\ndog\n")
+    for stated in (str(tmp_path / "names.txt"), tmp_path / "names.txt", ["cat", "dog"], ("cat", "dog")):
+        assert class_names(stated, "classes", 2) == ("cat", "dog")
+    assert class_names("none", "classes", 1000) is None
+    assert class_names(None, "classes", 1000) == names_for("classes", 1000)
+    with pytest.raises(PredictionError, match="`classes` has 2 names, but the network has 3 classes"):
+        class_names(["cat", "dog"], "classes", 3)
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
     [
@@ -54,7 +83,7 @@ def test_names_that_do_not_fit(tmp_path: Path, content: bytes | None, message: s
     path = tmp_path / "names.txt"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         read_names(path, 2)
     assert caught.value.diagnostic.id == "class-names"
     assert message in caught.value.diagnostic.message

@@ -10,10 +10,11 @@ import torch
 from torch import nn
 
 from archc.language.settings import Input
-from archc.prediction.classify import Classified, Classifier
-from archc.prediction.runner import Skipped, predict
+from archc.prediction.classify import Classifier
+from archc.prediction.predictor import run
+from archc.prediction.results import Classified, Skipped
 from archc.prediction.scores import TorchScores
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 CONTRACT = Input(size=(16, 16), mean=0.0, std=1.0)
 
@@ -38,7 +39,7 @@ def classify(
     batch_size: int = 32,
     preprocessing: Input = CONTRACT,
 ) -> Iterator[Any]:
-    return predict(Classifier(TorchScores(network), preprocessing, names, top), paths, batch_size)
+    return run(Classifier(TorchScores(network), preprocessing, names, top), paths, batch_size)
 
 
 def paint(directory: Path, colours: list[str]) -> list[Path]:
@@ -71,7 +72,7 @@ def test_batches_change_nothing(tmp_path: Path, batch_size: int) -> None:
     paths[4].write_bytes(b"no picture")
     network = Colours()
     found = list(classify(network, paths, ["red", "lime", "blue"], 1, batch_size))
-    assert [classified.image for classified in found] == paths
+    assert [classified.path for classified in found] == paths
     best = [one.predictions[0].name if isinstance(one, Classified) else None for one in found]
     assert best == [*colours[:4], None, *colours[5:]]
     assert found[4].error.diagnostic.id == "not-an-image"

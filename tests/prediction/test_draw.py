@@ -11,13 +11,12 @@ from PIL import Image, ImageFont
 from torchvision.utils import draw_segmentation_masks
 
 from archc.prediction import draw
-from archc.prediction.detect import Detected, Detection
-from archc.prediction.segment import Region, Segmented
-from tests.prediction.pictures import noise
+from archc.prediction.results import ClassArea, Classified, Detected, Detection, Segmented
+from tests.prediction.samples import noise
 
 
-def region(index: int, name: str | None = None) -> Region:
-    return Region(index, name, 10, 0.1)
+def area(index: int, name: str | None = None) -> ClassArea:
+    return ClassArea(index, name, 10, 0.1)
 
 
 def mask_of(width: int, height: int, *columns: int) -> torch.Tensor:
@@ -58,30 +57,30 @@ def test_classes_differ_in_boxes_too() -> None:
 def test_a_mask_is_torchvisions_without_the_background() -> None:
     picture = noise(400, 300)
     mask = mask_of(400, 300, 0, 1, 15, 0)
-    drawn = draw.draw_mask(picture, mask, [region(0, "__background__"), region(1, "aeroplane"), region(15, "person")])
+    drawn = draw.draw_mask(picture, mask, [area(0, "__background__"), area(1, "aeroplane"), area(15, "person")])
     pixels = torch.from_numpy(np.array(picture)).permute(2, 0, 1)
     masks = torch.stack([mask == 1, mask == 15])
     expected = draw_segmentation_masks(pixels, masks, 0.6, [(128, 0, 0), (192, 128, 128)]).permute(1, 2, 0)
     got = torch.from_numpy(np.array(drawn.crop((0, 0, 400, 300))))
-    assert (got.int() - expected.int()).abs().max() <= 1  # Pillow rounds, torchvision cuts off
+    assert torch.equal(got, expected)
     assert torch.equal(got[:, :100], torch.from_numpy(np.array(picture))[:, :100])
 
 
 def test_a_legend_is_below_and_hides_nothing() -> None:
     picture, mask = noise(400, 300), mask_of(400, 300, 0, 1)
-    drawn = draw.draw_mask(picture, mask, [region(0), region(1)])
+    drawn = draw.draw_mask(picture, mask, [area(0), area(1)])
     assert drawn.width == 400
     assert 315 < drawn.height < 350
     legend = np.array(drawn.crop((0, 301, 400, drawn.height))).reshape(-1, 3)
     assert (legend == (128, 0, 0)).all(1).sum() > 100, "the swatch has the class's colour"
     assert (legend == (255, 255, 255)).all(1).mean() > 0.8
-    three = draw.draw_mask(picture, mask, [region(index, "a rather long name of a class") for index in range(1, 8)])
+    three = draw.draw_mask(picture, mask, [area(index, "a rather long name of a class") for index in range(1, 8)])
     assert three.height > drawn.height + 40, "what does not fit a line starts another"
 
 
 def test_background_alone_is_the_picture() -> None:
     picture = noise(400, 300)
-    drawn = draw.draw_mask(picture, mask_of(400, 300, 0), [region(0)])
+    drawn = draw.draw_mask(picture, mask_of(400, 300, 0), [area(0)])
     assert drawn.tobytes() == picture.tobytes()
 
 
@@ -90,13 +89,13 @@ def test_background_alone_is_the_picture() -> None:
 )
 def test_class_0_is_painted_where_it_is_no_background(name: str | None, painted: bool) -> None:
     picture = Image.new("RGB", (400, 300), "black")
-    drawn = draw.draw_mask(picture, mask_of(400, 300, 0), [region(0, name)])
+    drawn = draw.draw_mask(picture, mask_of(400, 300, 0), [area(0, name)])
     assert drawn.getpixel((200, 150)) == ((153, 153, 153) if painted else (0, 0, 0))
 
 
 def test_more_classes_than_bytes_have_values() -> None:
     picture = Image.new("RGB", (400, 300), "white")
-    drawn = draw.draw_mask(picture, mask_of(400, 300, 700, 70_000), [region(700), region(70_000)])
+    drawn = draw.draw_mask(picture, mask_of(400, 300, 700, 70_000), [area(700), area(70_000)])
     for x, index in (100, 700), (300, 70_000):
         blended = [round(255 * 0.4 + 0.6 * channel) for channel in draw.voc_colour(index)]
         assert drawn.getpixel((x, 150)) == pytest.approx(blended, abs=1)
@@ -173,7 +172,7 @@ def test_no_box_is_the_picture() -> None:
 def test_small_pictures_are_drawn_enlarged(size: tuple[int, int], drawn: tuple[int, int]) -> None:
     assert boxes(size=size).size == drawn
     mask = torch.zeros(size[1], size[0], dtype=torch.uint8)
-    assert draw.draw_mask(Image.new("RGB", size), mask, [region(0)]).size == drawn
+    assert draw.draw_mask(Image.new("RGB", size), mask, [area(0)]).size == drawn
 
 
 def test_boxes_grow_with_their_picture() -> None:
@@ -196,14 +195,27 @@ def test_a_name_longer_than_the_picture_is_cut() -> None:
 
 
 def test_grey_pictures_are_drawn_on_in_colour() -> None:
-    found = Detected(Path("a.png"), Image.new("L", (400, 300)), (Detection(1, None, 0.5, (10, 50, 90, 90)),))
+    found = Detected(Path("a.png"), Image.new("L", (400, 300)), (Detection(1, None, 0.5, (10, 50, 90, 90)),), 0.5)
     assert where(draw.draw(found), 1)[0] == 10
     mask = torch.ones(300, 400, dtype=torch.uint8)
-    segmented = Segmented(Path("a.png"), Image.new("L", (400, 300)), mask, (region(1),))
-    assert draw.draw(segmented).getpixel((5, 5)) == (77, 0, 0)
+    segmented = Segmented(Path("a.png"), Image.new("L", (400, 300)), mask, (area(1),))
+    assert draw.draw(segmented).getpixel((5, 5)) == (76, 0, 0)
+
+
+def test_nothing_to_draw() -> None:
+    with pytest.raises(ValueError, match="a `Classified` has no mask and no boxes"):
+        draw.draw(Classified(Path("a.png"), ()))
 
 
 # Letters
+
+
+def test_one_name_that_no_font_has_costs_no_other_its_letters() -> None:
+    font = draw._font(20, ["cat", "собака", "\ue000"])
+    assert draw.writes(font, "cat")
+    if draw._opened("DejaVuSans.ttf", 20):
+        assert draw.writes(font, "собака")
+    assert draw._font(20, ["cat", "dog"]) == draw._own_font(20) or draw._font(20, ["cat"]).getname()[0] == "Aileron"
 
 
 def test_letters_that_no_font_has_become_the_classs_number() -> None:
@@ -211,7 +223,7 @@ def test_letters_that_no_font_has_become_the_classs_number() -> None:
     assert isinstance(font, ImageFont.FreeTypeFont)
     assert draw.writes(font, "traffic light 0.5%")
     assert not draw.writes(font, "pies 犬")
-    assert draw._name(font, 7, "cat", "0.50") == "cat 0.50"
-    assert draw._name(font, 7, "犬", "0.50") == "class 7 0.50"
-    assert draw._name(font, 7, None, "0.50") == "class 7 0.50"
-    assert draw._name(font, 7, "\x1b[2J", "0.50") == "class 7 0.50"
+    assert draw._label(font, 7, "cat", "0.50") == "cat 0.50"
+    assert draw._label(font, 7, "犬", "0.50") == "class 7 0.50"
+    assert draw._label(font, 7, None, "0.50") == "class 7 0.50"
+    assert draw._label(font, 7, "\x1b[2J", "0.50") == "class 7 0.50"

@@ -14,9 +14,9 @@ from timm.data import create_transform, resolve_data_config
 
 import archc
 from archc.language.settings import Input
-from archc.prediction.errors import ImageError, TaskError
+from archc.prediction.errors import ImageError, PredictionError
 from archc.prediction.images import Preparation
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 SIZES = [(640, 480), (333, 500), (224, 224), (97, 61), (700, 110)]
 IMAGENET: dict[str, Any] = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
@@ -117,7 +117,7 @@ def test_one_channel_is_grey(tmp_path: Path) -> None:
 
 
 def test_other_channels_are_refused() -> None:
-    with pytest.raises(TaskError, match="takes 4 channels, but pictures have 3, or 1"):
+    with pytest.raises(PredictionError, match="takes 4 channels, but images have 3, or 1"):
         Preparation(Input(channels=4, mean=0.5, std=0.5))
 
 

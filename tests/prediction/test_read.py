@@ -11,13 +11,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import skimage.io
 from PIL import Image
 
 from archc.document.rules import RULES
 from archc.prediction import images
 from archc.prediction.errors import ImageError
 from archc.prediction.images import read
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 
 def problem(path: Path) -> str:
@@ -123,15 +124,25 @@ def test_floating_point_and_32_bits_are_ambiguous(tmp_path: Path) -> None:
     assert problem(lab) == "unsupported-image: is in CIE LAB colours"
 
 
+@pytest.mark.parametrize("kind", [np.int32, np.int16, np.uint32])
+@pytest.mark.parametrize("most", [255, 30_000])
+def test_integers_of_unknown_range_are_ambiguous(tmp_path: Path, kind: type, most: int) -> None:
+    """Are 0 to 255 in 32 bits a bright image, or an almost black one?"""
+    values = np.linspace(0, most, 40 * 30).reshape(30, 40).astype(kind)
+    path = tmp_path / "i.tif"
+    skimage.io.imsave(path, values, check_contrast=False)
+    assert problem(path) == "unsupported-image: has 32 bits per pixel"
+
+
 def test_what_is_no_picture(tmp_path: Path) -> None:
     for name, content, message in [
         ("empty.jpg", b"", "not-an-image: is empty"),
-        ("text.png", b"hello, world\n", "not-an-image: is no picture"),
-        ("start.png", b"\x89PNG\r\n\x1a\n", "not-an-image: is no picture"),
+        ("text.png", b"hello, world\n", "not-an-image: is no image"),
+        ("start.png", b"\x89PNG\r\n\x1a\n", "not-an-image: is no image"),
         (
             "postscript.eps",
             b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n",
-            "not-an-image: is no picture",
+            "not-an-image: is no image",
         ),
     ]:
         path = tmp_path / name
@@ -161,7 +172,7 @@ def test_truncated_files(tmp_path: Path, form: str) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     assert problem(path).startswith("damaged-image: is ")
     if form in ("jpg", "png"):
-        assert problem(path).endswith("is truncated: the file ends before the picture does")
+        assert problem(path).endswith("is truncated: the file ends before the image does")
 
 
 @pytest.mark.parametrize("form", ["jpg", "png", "gif", "tif", "webp", "bmp", "ppm", "jp2"])

@@ -20,11 +20,12 @@ from torchvision.transforms._presets import SemanticSegmentation
 import archc
 from archc.language.settings import Input
 from archc.prediction.images import Preparation
-from archc.prediction.runner import Skipped, predict
+from archc.prediction.predictor import run
+from archc.prediction.results import Segmented, Skipped
 from archc.prediction.scores import TorchScores
-from archc.prediction.segment import Segmented, Segmenter, best_classes
+from archc.prediction.segment import Segmenter, best_classes
 from tests.prediction.networks import calibrate
-from tests.prediction.pictures import noise, save
+from tests.prediction.samples import noise, save
 
 CONTRACT = Input(size=(16, 16), crop=1.0, mean=0.0, std=1.0)
 
@@ -42,7 +43,7 @@ class Colours(nn.Module):
 
 
 def segment(network: nn.Module, paths: list[Path], batch_size: int = 1, names: list[str] | None = None) -> list[Any]:
-    return list(predict(Segmenter(TorchScores(network, output="out"), CONTRACT, names), paths, batch_size))
+    return list(run(Segmenter(TorchScores(network, output="out"), CONTRACT, names), paths, batch_size))
 
 
 def halves(width: int, height: int) -> Image.Image:
@@ -88,7 +89,7 @@ def test_masks_are_torchvisions(name: str, tmp_path: Path) -> None:
     archc.load_weights(model, peer.state_dict(), source="torchvision")
     segmenter = Segmenter(TorchScores(model, output="out"), spec.input)
     paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
-    for image, found in zip(images, predict(segmenter, paths, 1), strict=True):
+    for image, found in zip(images, run(segmenter, paths, 1), strict=True):
         with torch.no_grad():
             scores = peer.eval()(preset(image)[None])["out"]
         size = [image.height, image.width]
@@ -98,17 +99,17 @@ def test_masks_are_torchvisions(name: str, tmp_path: Path) -> None:
         assert len(found.classes) >= 4, "the test needs a mask that is not all of one class"
         assert (found.mask == expected).double().mean() > 0.9999  # scores that tie to the last bit may fall either way
         counts = dict(zip(*np.unique(found.mask.numpy(), return_counts=True), strict=True))
-        assert {region.index: region.pixels for region in found.classes} == counts
+        assert {area.index: area.pixels for area in found.classes} == counts
 
 
 def test_shares_are_of_the_pictures_own_pixels(tmp_path: Path) -> None:
     path = save(halves(160, 40), tmp_path / "a.png")
     (found,) = segment(Colours(), [path], names=["red", "green", "blue"])
-    assert [(region.index, region.name, region.pixels) for region in found.classes] == [
+    assert [(area.index, area.name, area.pixels) for area in found.classes] == [
         (0, "red", 4800),
         (2, "blue", 1600),
     ]
-    assert [region.share for region in found.classes] == [0.75, 0.25]
+    assert [area.share for area in found.classes] == [0.75, 0.25]
     assert found.to_dict() == {
         "image": str(path),
         "size": [160, 40],
@@ -124,8 +125,8 @@ def test_only_neighbours_of_one_size_share_a_batch(tmp_path: Path) -> None:
     paths = [save(halves(*size), tmp_path / f"{number}.png") for number, size in enumerate(sizes)]
     network = Colours()
     found = segment(network, paths, batch_size=2)
-    assert [one.image for one in found] == paths
-    assert [one.picture.size for one in found] == sizes
+    assert [one.path for one in found] == paths
+    assert [one.image.size for one in found] == sizes
     assert [tuple(one.mask.shape) for one in found] == [size[::-1] for size in sizes]
     assert [shape[0] for shape in network.seen] == [2, 1, 1, 2]
 
@@ -152,7 +153,7 @@ def test_a_shape_that_the_network_cannot_take(tmp_path: Path) -> None:
         return "" if height == width else "it is not square"
 
     segmenter = Segmenter(TorchScores(Colours(), output="out"), CONTRACT, refuses=refuses)
-    found = list(predict(segmenter, [*paths, paths[1]], 1))
+    found = list(run(segmenter, [*paths, paths[1]], 1))
     assert [type(one) for one in found] == [Segmented, Skipped, Segmented, Skipped]
     assert isinstance(found[1], Skipped)
     assert found[1].error.diagnostic.id == "image-size"
@@ -175,9 +176,9 @@ def test_a_grey_network_takes_grey_pictures(tmp_path: Path) -> None:
     segmenter = Segmenter(lambda pictures: torch.cat([pictures, -pictures], 1), preprocessing)
     image = Image.new("L", (20, 20), 255)
     image.paste(0, (0, 0, 20, 5))
-    (found,) = predict(segmenter, [save(image, tmp_path / "a.png")], 1)
+    (found,) = run(segmenter, [save(image, tmp_path / "a.png")], 1)
     assert isinstance(found, Segmented)
-    assert [(region.index, region.pixels) for region in found.classes] == [(0, 300), (1, 100)]
+    assert [(area.index, area.pixels) for area in found.classes] == [(0, 300), (1, 100)]
 
 
 @pytest.mark.parametrize("classes", [2, 21, 300])
@@ -196,9 +197,9 @@ def test_few_pictures_are_in_memory(tmp_path: Path) -> None:
     path = save(noise(64, 48), tmp_path / "a.bmp")
     pictures: list[weakref.ref[Image.Image]] = []
     most = 0
-    for found in predict(Segmenter(TorchScores(Colours(), output="out"), CONTRACT), [path] * 40, 2):
+    for found in run(Segmenter(TorchScores(Colours(), output="out"), CONTRACT), [path] * 40, 2):
         assert isinstance(found, Segmented)
-        pictures.append(weakref.ref(found.picture))
+        pictures.append(weakref.ref(found.image))
         most = max(most, sum(picture() is not None for picture in pictures))
     assert len(pictures) == 40
     assert most <= 6

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from archc.prediction.errors import TaskError
-from archc.prediction.sources import looks_like_picture, pictures
+from archc.prediction.errors import PredictionError
+from archc.prediction.sources import find_images, looks_like_image
 
 
 @pytest.fixture(autouse=True)
@@ -22,7 +22,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*sources: str) -> list[str]:
-    return [str(path) for path in pictures(sources)]
+    return [str(path) for path in find_images(sources)]
 
 
 def test_a_file_whatever_its_name() -> None:
@@ -63,7 +63,7 @@ def test_a_directory_that_a_link_leads_to() -> None:
 @pytest.mark.parametrize(
     ("source", "message"),
     [
-        ("empty", "the directory `empty` holds no pictures"),
+        ("empty", "the directory `empty` holds no images"),
         ("nothing.png", "there is no file `nothing.png`"),
         ("photos/*.gif", "no file matches `photos/*.gif`"),
         ("x" * 5000, "there is no file"),
@@ -71,7 +71,7 @@ def test_a_directory_that_a_link_leads_to() -> None:
     ],
 )
 def test_what_stands_for_nothing_is_an_error(source: str, message: str) -> None:
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         found("photos/a.png", source)
     assert caught.value.diagnostic.id == "no-images"
     assert message in caught.value.diagnostic.message
@@ -79,15 +79,15 @@ def test_what_stands_for_nothing_is_an_error(source: str, message: str) -> None:
 
 def test_a_directory_of_directories_says_how() -> None:
     (Path("empty") / "inner").mkdir()
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         found("empty/")
     assert "'empty/**/*.jpg'" in caught.value.diagnostic.help
 
 
 def test_pictures_are_told_from_overrides() -> None:
     Path("width=2").touch()
-    assert looks_like_picture("width=2")
-    assert looks_like_picture("run=3/*.png")
-    assert looks_like_picture("~/photos/*.JPG")
-    assert not looks_like_picture("width_mult=0.5")
-    assert not looks_like_picture("~stages.c5")
+    assert looks_like_image("width=2")
+    assert looks_like_image("run=3/*.png")
+    assert looks_like_image("~/photos/*.JPG")
+    assert not looks_like_image("width_mult=0.5")
+    assert not looks_like_image("~stages.c5")

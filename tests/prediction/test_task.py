@@ -8,14 +8,14 @@ from typing import Any
 import pytest
 
 import archc
-from archc.prediction.errors import TaskError
+from archc.prediction.errors import PredictionError
 from archc.prediction.images import Preparation
 from archc.prediction.task import Task, task_of
 
 
 def decided(source: Any, *overrides: str) -> Task:
     spec = archc.load(source, overrides)
-    return task_of(spec, archc.lower(spec))
+    return task_of(archc.lower(spec), spec)
 
 
 @pytest.mark.parametrize("name", ["mnv3_small", "mobilevit_xxs", "resnet50", "efficientnet_lite0"])
@@ -63,7 +63,7 @@ def test_out_is_meant_else_the_first() -> None:
     assert decided({**spec, "outputs": {"features": "a", "out": "b"}}) == Task("classes", 6, "out")
     assert decided({**spec, "outputs": ["b", "a"]}) == Task("classes", 6, "b")
     assert decided("mnv3_small", "outputs={x: head}") == Task("classes", 1000, "x")
-    with pytest.raises(TaskError, match="returns features: 4×"):
+    with pytest.raises(PredictionError, match="returns features: 4×"):
         decided(
             {
                 **spec,
@@ -92,7 +92,7 @@ def test_out_is_meant_else_the_first() -> None:
     ],
 )
 def test_features_are_no_prediction(name: str, overrides: list[str], message: str) -> None:
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         decided(name, *overrides)
     diagnostic = caught.value.diagnostic
     assert diagnostic.id == "not-a-classifier"
@@ -102,7 +102,7 @@ def test_features_are_no_prediction(name: str, overrides: list[str], message: st
 
 
 def test_a_mask_covers_the_whole_picture() -> None:
-    with pytest.raises(TaskError) as caught:
+    with pytest.raises(PredictionError) as caught:
         decided("lraspp_mnv3_large", "input.crop=0.875")
     diagnostic = caught.value.diagnostic
     assert diagnostic.id == "mask-crop"
@@ -116,6 +116,6 @@ def test_a_classifiers_crop_is_no_masks(tmp_path: Path) -> None:
     file.write_text("defaults: [mnv3_small, _self_]\nstages: {head: [{block: fcn, out: 1000}]}\ndropout: 0.0\n")
     spec = archc.load(file)
     assert spec.input.crop == 0.875
-    assert task_of(spec, archc.lower(spec)).kind == "mask"
+    assert task_of(archc.lower(spec), spec).kind == "mask"
     assert Preparation(spec.input, whole=True).before_crop == [224, 224]
     assert Preparation(spec.input).before_crop == [256, 256]

@@ -14,7 +14,7 @@ import archc
 from archc.weights.error import WeightsWarning
 from archc.weights.save import named
 from tests.backends.torch.peers import shake
-from tests.prediction.detectors import PEERS, peer
+from tests.backends.torch.detectors import PEERS, peer
 
 NAMINGS = {
     "fasterrcnn_mnv3_large_320_fpn": "mobilenet_v3_fasterrcnn",

@@ -3,24 +3,24 @@
 from archc.backends.keras.runtime import KerasMissingError  # first: it says what is missing
 
 # isort: split
+from archc.backends.keras.backend import BACKEND
 from archc.backends.keras.build import build
-from archc.backends.keras.layers import activations, supported
+from archc.backends.keras.layers import RULES, Rule, Site
+from archc.backends.keras.layouts import Layout
 from archc.backends.keras.run import NoDeviceError, on_device, run
 from archc.backends.keras.storage import load, save
-from archc.backends.keras.tensors import fitting, read, skipped, write
 
 __all__ = [
+    "BACKEND",
+    "RULES",
     "KerasMissingError",
+    "Layout",
     "NoDeviceError",
-    "activations",
+    "Rule",
+    "Site",
     "build",
-    "fitting",
     "load",
     "on_device",
-    "read",
     "run",
     "save",
-    "skipped",
-    "supported",
-    "write",
 ]

@@ -8,21 +8,22 @@ from typing import Any
 import numpy as np
 
 from archc.backends.keras.runtime import keras
-from archc.ir import ops
-from archc.ir.initial import CUT, Distribution, of_bias, of_weight
-from archc.ir.ops import Shape
-from archc.language.settings import Init
+from archc.ir.graph import Node
+from archc.ir.initial import CUT, ZEROS, Distribution
+from archc.ir.state import Array
 
 
 class Draw(keras.initializers.Initializer):
-    """Draws from a distribution with a generator that all layers of a network share."""
+    """Draws from a distribution with a generator that all layers of a network share; zeros without a generator."""
 
-    def __init__(self, distribution: Distribution, generator: np.random.Generator) -> None:
+    def __init__(self, distribution: Distribution, generator: np.random.Generator | None) -> None:
         self.distribution, self.generator = distribution, generator
 
     def __call__(self, shape: Sequence[int], dtype: Any = None, **_: Any) -> Any:
         """Numbers of this shape."""
-        return keras.ops.convert_to_tensor(_drawn(self.distribution, tuple(shape), self.generator), dtype)
+        if self.generator is None:
+            return keras.ops.zeros(shape, dtype)
+        return keras.ops.convert_to_tensor(drawn(self.distribution, tuple(shape), self.generator), dtype)
 
     def stock(self) -> Any:
         """Keras's own initializer of the same distribution, which is what a saved layer states."""
@@ -38,8 +39,11 @@ _FAR = 5
 """Standard deviations beyond which a cut leaves a normal distribution as it is, for all that float32 shows."""
 
 
-def _drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.random.Generator) -> Any:
+def drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.random.Generator) -> Array:
+    """Numbers of this shape from a distribution, in 32 bits."""
     kind, scale = distribution
+    if kind == "constant":
+        return np.full(shape, scale, np.float32)
     if kind == "uniform":
         values = generator.random(shape, np.float32)
         values *= np.float32(2 * scale)
@@ -53,26 +57,28 @@ def _drawn(distribution: Distribution, shape: tuple[int, ...], generator: np.ran
 
 
 class Initial:
-    """The initializers of a graph's layers, by its policy."""
+    """The initializers of one layer, by the distributions that its node states.
 
-    def __init__(self, policy: Init, generator: np.random.Generator) -> None:
-        self.policy, self.generator = policy, generator
+    `asked` are the weights whose initializer the layer's rule has asked for. The others are drawn afterwards.
+    """
 
-    def weight(self, op: ops.Conv | ops.Linear, inputs: Sequence[Shape]) -> Draw:
-        """Of a convolution's or a linear layer's weight."""
-        groups, how = (op.groups, self.policy.conv) if isinstance(op, ops.Conv) else (1, self.policy.linear)
-        return Draw(of_weight(how, op.weights(*inputs)[0].shape, groups), self.generator)
+    def __init__(self, node: Node, generator: np.random.Generator | None) -> None:
+        self._distributions = {weight.name: weight.initial for weight in node.weights}
+        self._generator = generator
+        self.asked: set[str] = set()
 
-    def bias(self, op: ops.Conv | ops.Linear, inputs: Sequence[Shape]) -> Draw | str:
-        """Of its bias."""
-        if self.policy.bias == "zeros":
-            return "zeros"
-        return Draw(of_bias(op.weights(*inputs)[0].shape), self.generator)
+    def __call__(self, name: str) -> Any:
+        """The initializer of the weight of this name; zeros where the layer has none, such as a bias."""
+        self.asked.add(name)
+        distribution = self._distributions.get(name, ZEROS)
+        if distribution.kind != "constant":
+            return Draw(distribution, self._generator)
+        known = {0.0: "zeros", 1.0: "ones"}
+        return known.get(distribution.scale) or keras.initializers.Constant(distribution.scale)
 
 
 def settle(layer: Any) -> None:
-    """Put Keras's own initializers where this module's have done their work, so that the layer can be saved."""
-    for name in ("kernel_initializer", "depthwise_initializer", "bias_initializer"):
-        used = getattr(layer, name, None)
+    """Replace the initializers of this module by Keras's own once they have been used, so that the layer can be saved."""
+    for name, used in list(vars(layer).items()):
         if isinstance(used, Draw):
             setattr(layer, name, used.stock())

@@ -1,16 +1,18 @@
 """The table from primitive operation to Keras layers.
 
-A rule gives the layers that follow each other for one operation; the one that owns its weights, or the last, bears its
-name. Keras's own layers are used wherever they compute exactly what the operation says.
+Keras's own layers are used wherever they compute exactly what the operation says. Where an operation takes several, the
+one with its weights, or the last, has its name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
+from archc.backends.keras import layouts
 from archc.backends.keras.initialise import Initial
+from archc.backends.keras.layouts import Layouts
 from archc.backends.keras.modules import (
     Attention,
     BatchNormalization,
@@ -33,13 +35,17 @@ LAST = {"data_format": "channels_last"}
 
 @dataclass(frozen=True)
 class Site:
-    """Where an operation stands: its layer's name, its inputs' shapes, and what produced the first of them."""
+    """Where an operation stands: its layer's name, its inputs' shapes, and what produced the first of them.
+
+    `seed` is for layers that draw numbers in training; None leaves them to Keras's global generator.
+    """
 
     name: str
     inputs: Sequence[Shape]
     producer: ops.Op
     initial: Initial
     dtype: Any = None
+    seed: int | None = None
 
     def own(self) -> dict[str, Any]:
         """Arguments of the layer that bears the operation's name."""
@@ -50,20 +56,27 @@ class Site:
         return {"name": f"{self.name}_{suffix}", "dtype": self.dtype}
 
 
+class Rule(NamedTuple):
+    """What an operation becomes in Keras.
+
+    `layers` gives the layers, to be applied in this order; the first takes all inputs, as a list if there are several.
+    The one that holds the weights has the operation's name, and `layouts` says where in it each weight is.
+    """
+
+    layers: Callable[[Any, Site], Sequence[Layer]]
+    layouts: Layouts = layouts.none
+
+
 def layers(op: ops.Op, site: Site) -> Sequence[Layer]:
-    """The layers for an operation, to be applied in this order; the first takes all inputs, as a list if several."""
-    made: Sequence[Layer] = _RULES[type(op)](op, site)
-    return made
+    """The layers for an operation."""
+    return RULES[type(op)].layers(op, site)
 
 
-def supported() -> set[type[ops.Op]]:
-    """The operations that this backend can run."""
-    return set(_RULES)
-
-
-def is_depthwise(op: ops.Conv, inputs: Sequence[Shape]) -> bool:
-    """Whether Keras has a layer of its own for a convolution of so many groups."""
-    return op.groups > 1 and op.groups == inputs[0].channels
+def supports(op: ops.Op) -> bool:
+    """Whether this backend can run an operation."""
+    if isinstance(op, ops.Activation):
+        return op.function in _ACTIVATIONS
+    return type(op) in RULES
 
 
 def _conv(op: ops.Conv, site: Site) -> Sequence[Layer]:
@@ -76,11 +89,11 @@ def _conv(op: ops.Conv, site: Site) -> Sequence[Layer]:
         stride = 1
     arguments = {
         "kernel_size": op.kernel, "strides": stride, "padding": padding, "dilation_rate": op.dilation,
-        "use_bias": op.bias, "bias_initializer": site.initial.bias(op, site.inputs) if op.bias else "zeros", **LAST,
+        "use_bias": op.bias, "bias_initializer": site.initial("bias"), **LAST,
         **site.own(),
     }  # fmt: skip
-    weight = site.initial.weight(op, site.inputs)
-    if is_depthwise(op, site.inputs):
+    weight = site.initial("weight")
+    if layouts.is_depthwise(op, site.inputs):
         multiplier = op.out // op.groups
         conv = stock.DepthwiseConv2D(depth_multiplier=multiplier, depthwise_initializer=weight, **arguments)
     else:
@@ -126,8 +139,15 @@ def _never_negative(op: ops.Op) -> bool:
 
 
 def _batch_norm(op: ops.BatchNorm, site: Site) -> Sequence[Layer]:
-    gamma = {0.0: "zeros", 1.0: "ones"}.get(op.scale_init) or keras.initializers.Constant(op.scale_init)
-    arguments = {"momentum": 1 - op.momentum, "epsilon": op.eps, "gamma_initializer": gamma, **site.own()}
+    arguments = {
+        "momentum": 1 - op.momentum,
+        "epsilon": op.eps,
+        "gamma_initializer": site.initial("weight"),
+        "beta_initializer": site.initial("bias"),
+        "moving_mean_initializer": site.initial("running_mean"),
+        "moving_variance_initializer": site.initial("running_var"),
+        **site.own(),
+    }
     if op.frozen:
         return [stock.BatchNormalization(trainable=False, **arguments)]  # Keras's way to say just this
     return [BatchNormalization(**arguments)]
@@ -138,28 +158,23 @@ def _linear(op: ops.Linear, site: Site) -> Sequence[Layer]:
         stock.Dense(
             op.out,
             use_bias=op.bias,
-            kernel_initializer=site.initial.weight(op, site.inputs),
-            bias_initializer=site.initial.bias(op, site.inputs) if op.bias else "zeros",
+            kernel_initializer=site.initial("weight"),
+            bias_initializer=site.initial("bias"),
             **site.own(),
         )
     ]
 
 
-_KERAS_ACTIVATIONS = {
+_ACTIVATIONS = {
     "relu": "relu", "relu6": "relu6", "hardswish": "hard_swish", "hardsigmoid": "hard_sigmoid", "sigmoid": "sigmoid",
-    "silu": "silu", "gelu": "gelu", "tanh": "tanh", "elu": "elu", "mish": "mish",
+    "silu": "silu", "gelu": "gelu", "tanh": "tanh", "elu": "elu", "mish": "mish", "leaky_relu": "",
 }  # fmt: skip
 
 
 def _activation(op: ops.Activation, site: Site) -> Sequence[Layer]:
     if op.function == "leaky_relu":
-        return [stock.LeakyReLU(negative_slope=0.01, **site.own())]  # Keras's own slope is another
-    return [stock.Activation(_KERAS_ACTIVATIONS[op.function], **site.own())]
-
-
-def activations() -> set[str]:
-    """The functions that `Activation` may name here."""
-    return {*_KERAS_ACTIVATIONS, "leaky_relu"}
+        return [stock.LeakyReLU(negative_slope=0.01, **site.own())]  # Keras's default slope is another
+    return [stock.Activation(_ACTIVATIONS[op.function], **site.own())]
 
 
 def _flatten(op: ops.Flatten, site: Site) -> Sequence[Layer]:
@@ -171,39 +186,49 @@ def _flatten(op: ops.Flatten, site: Site) -> Sequence[Layer]:
 
 def _dropout(op: ops.Dropout, site: Site) -> Sequence[Layer]:
     if op.whole_channels:
-        return [stock.SpatialDropout2D(op.rate, **LAST, **site.own())]
-    return [stock.Dropout(op.rate, **site.own())]
+        return [stock.SpatialDropout2D(op.rate, seed=site.seed, **LAST, **site.own())]
+    return [stock.Dropout(op.rate, seed=site.seed, **site.own())]
 
 
 def _drop_path(op: ops.DropPath, site: Site) -> Sequence[Layer]:
     # Dropout of one decision per image.
-    return [stock.Dropout(op.rate, noise_shape=(None, *(1 for _ in site.inputs[0])), **site.own())]
+    return [stock.Dropout(op.rate, noise_shape=(None, *(1 for _ in site.inputs[0])), seed=site.seed, **site.own())]
 
 
-def _merge(kind: Callable[..., Layer], **arguments: Any) -> Callable[[ops.Op, Site], Sequence[Layer]]:
-    def rule(op: ops.Op, site: Site) -> Sequence[Layer]:
+def _layer_norm(op: ops.LayerNorm, site: Site) -> Sequence[Layer]:
+    starts = {"gamma_initializer": site.initial("weight"), "beta_initializer": site.initial("bias")}
+    return [stock.LayerNormalization(epsilon=op.eps, **starts, **site.own())]
+
+
+def _merge(kind: Callable[..., Layer], **arguments: Any) -> Rule:
+    def made(op: ops.Op, site: Site) -> Sequence[Layer]:
         return [(kind(**arguments, **site.own())) if len(site.inputs) > 1 else stock.Identity(**site.own())]
 
-    return rule
+    return Rule(made)
 
 
-_RULES: dict[type[ops.Op], Callable[[Any, Site], Sequence[Layer]]] = {
-    ops.Conv: _conv,
-    ops.Linear: _linear,
-    ops.BatchNorm: _batch_norm,
-    ops.LayerNorm: lambda op, site: [stock.LayerNormalization(epsilon=op.eps, **site.own())],
-    ops.Activation: _activation,
+def _global_pool(op: ops.GlobalPool, site: Site) -> Sequence[Layer]:
+    return [stock.GlobalAveragePooling2D(keepdims=True, **LAST, **site.own())]
+
+
+RULES: dict[type[ops.Op], Rule] = {
+    ops.Conv: Rule(_conv, layouts.conv),
+    ops.Linear: Rule(_linear, layouts.linear),
+    ops.BatchNorm: Rule(_batch_norm, layouts.norm),
+    ops.LayerNorm: Rule(_layer_norm, layouts.norm),
+    ops.Activation: Rule(_activation),
     ops.Add: _merge(stock.Add),
     ops.Gate: _merge(stock.Multiply),
     ops.Concat: _merge(stock.Concatenate, axis=-1),
-    ops.Pool: _pool,
-    ops.GlobalPool: lambda op, site: [stock.GlobalAveragePooling2D(keepdims=True, **LAST, **site.own())],
-    ops.Flatten: _flatten,
-    ops.Dropout: _dropout,
-    ops.DropPath: _drop_path,
-    ops.Resize: lambda op, site: [ResizeLike(op.mode, **site.own())],
-    ops.ResizeToMultiple: lambda op, site: [ResizeToMultiple(op.multiple, **site.own())],
-    ops.Unfold: lambda op, site: [Unfold(op.patch, **site.own())],
-    ops.Fold: lambda op, site: [Fold(op.patch, **site.own())],
-    ops.Attention: lambda op, site: [Attention(op.heads, op.dropout, **site.own())],
+    ops.Pool: Rule(_pool),
+    ops.GlobalPool: Rule(_global_pool),
+    ops.Flatten: Rule(_flatten),
+    ops.Dropout: Rule(_dropout),
+    ops.DropPath: Rule(_drop_path),
+    ops.Resize: Rule(lambda op, site: [ResizeLike(op.mode, **site.own())]),
+    ops.ResizeToMultiple: Rule(lambda op, site: [ResizeToMultiple(op.multiple, **site.own())]),
+    ops.Unfold: Rule(lambda op, site: [Unfold(op.patch, **site.own())]),
+    ops.Fold: Rule(lambda op, site: [Fold(op.patch, **site.own())]),
+    ops.Attention: Rule(lambda op, site: [Attention(op.heads, op.dropout, site.seed, **site.own())]),
 }
+"""The rule of every operation. Users add the rules of their own operations."""

@@ -3,7 +3,7 @@
 Images are [batch, height, width, channels]; tokens are [batch, positions, length, channels]. Sizes may be unknown while
 a model is put together, so every layer states its output shape.
 
-All but `BatchNormalization` are registered as `archc>…`: a saved model that has one needs archc to be loaded.
+All but `BatchNormalization` are registered as `archc>…`: a saved model with one of them needs archc to be opened.
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 from archc.backends.keras.runtime import keras
-from archc.ir.graph import GRAPH, SPEC
+from archc.backends.keras.saved_as import saved_as
+from archc.ir.graph import GRAPH, SPEC, TRANSFORMS
 from archc.ir.ops import pads_same
 
 ops = keras.ops
@@ -24,8 +25,9 @@ Config = dict[str, Any]
 _registered = keras.saving.register_keras_serializable(package="archc")
 
 
+@saved_as("keras.layers.BatchNormalization")
 class BatchNormalization(keras.layers.BatchNormalization):
-    """Keras's batch normalisation, but for what it gathers: torch's running variance, unbiased.
+    """Keras's batch normalisation, except that it gathers torch's running variance, the unbiased one.
 
     Keras averages the batch's variance divided by n, torch the one divided by n - 1; both normalise by the former.
     Keras saves this layer as its own `BatchNormalization`, so that a file opens without archc. What is loaded from
@@ -42,10 +44,6 @@ class BatchNormalization(keras.layers.BatchNormalization):
             fewer = ops.cast(ops.maximum(count - 1, 1), gathered.dtype)
             self.moving_variance.assign(self.moving_variance + gathered / fewer)
         return outputs
-
-
-# The public name that Keras writes into a file for a class that is not registered.
-BatchNormalization.__module__ = "keras.layers"
 
 
 @_registered
@@ -87,7 +85,7 @@ def _pads(shape: Any, kernel: Pair, stride: int, dilation: int = 1) -> list[Pair
 
 @_registered
 class Pool2D(keras.layers.Layer):
-    """A pool whose padding neither wins nor, for an average, counts unless told so.
+    """A pool whose padding never wins, and counts in an average only with `count_padding`.
 
     `padding` is `same`, TensorFlow's, or the number of pixels on each side, by axis. Keras's own pools have no
     symmetric padding at a stride, and its torch backend repeats the border where `same` is uneven.
@@ -261,10 +259,10 @@ class Fold(keras.layers.Layer):
 class Attention(keras.layers.Layer):
     """Scaled dot-product self-attention over joined queries, keys and values; it owns no weights."""
 
-    def __init__(self, heads: int, dropout: float = 0.0, **kwargs: Any) -> None:
+    def __init__(self, heads: int, dropout: float = 0.0, seed: int | None = None, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        self.heads, self.dropout = heads, dropout
-        self.seeds = keras.random.SeedGenerator() if dropout else None
+        self.heads, self.dropout, self.seed = heads, dropout, seed
+        self.seeds = keras.random.SeedGenerator(seed) if dropout else None
 
     def call(self, qkv: Tensor, training: bool | None = None) -> Tensor:
         """[B, P, N, 3·D] to [B, P, N, D]."""
@@ -290,28 +288,30 @@ class Attention(keras.layers.Layer):
 
     def get_config(self) -> Config:
         """For saving."""
-        return {**super().get_config(), "heads": self.heads, "dropout": self.dropout}
+        return {**super().get_config(), "heads": self.heads, "dropout": self.dropout, "seed": self.seed}
 
 
+@saved_as("keras.Model")
 class Network(keras.Model):
-    """A compiled network: a functional model whose saved file states its spec.
+    """A compiled network: a functional model whose saved file states its spec, and the transforms that rewrote it.
 
-    Keras saves it as a plain `keras.Model`, with one key more in its configuration, which loading ignores.
+    Keras saves it as a plain `keras.Model`. Loading ignores the additional keys in its configuration.
     """
 
     def get_config(self) -> Config:
-        """As every functional model's, and the spec."""
-        spec = getattr(vars(self).get(GRAPH), "spec", None)
-        text = spec if spec is None or isinstance(spec, str) else spec.to_yaml(full=True)
-        return {**super().get_config(), **({SPEC: text} if text is not None else {})}
+        """A functional model's, with the spec and the transforms."""
+        graph = vars(self).get(GRAPH)
+        stated: Config = {}
+        if graph is not None and graph.yaml is not None:
+            stated[SPEC] = graph.yaml
+        if graph is not None and graph.transforms:
+            stated[TRANSFORMS] = ",".join(graph.transforms)
+        return {**super().get_config(), **stated}
 
     def __reduce__(self) -> Any:
         # Keras pickles a model as its file, which leaves out the graph.
         _, arguments, *_ = super().__reduce__()
         return _unpickled, (*arguments, vars(self).get(GRAPH))
-
-
-Network.__module__, Network.__qualname__, Network.__name__ = "keras", "Model", "Model"
 
 
 def _unpickled(file: Any, graph: Any) -> Any:

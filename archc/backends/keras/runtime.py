@@ -12,11 +12,13 @@ import os
 import sys
 from pathlib import Path
 
+from archc.extras import MissingExtraError
+
 KNOWN = ("torch", "jax")
 """The backends of Keras that this one is tested on, the first preferred."""
 
 
-class KerasMissingError(ImportError):
+class KerasMissingError(MissingExtraError):
     """Keras, or the library that it computes with, is not installed."""
 
 
@@ -53,15 +55,18 @@ def _installed(module: str) -> bool:
         return False
 
 
+def _unusable(why: str, help: str, name: str | None = None) -> KerasMissingError:
+    chosen = os.environ.get("KERAS_BACKEND") or configured()
+    help = f"{help}set KERAS_BACKEND to {' or '.join(KNOWN)}"
+    return KerasMissingError(f"Keras was told to compute with {chosen}, but {why}: {help}", name=name)
+
+
 choose()
 try:
     import keras
 except ModuleNotFoundError as error:
-    chosen = os.environ.get("KERAS_BACKEND") or configured()
-    raise KerasMissingError(
-        f"Keras was told to compute with {chosen}, but {error.name} is not installed: "
-        f"install it, or set KERAS_BACKEND to {' or '.join(KNOWN)}",
-        name=error.name,
-    ) from None
+    raise _unusable(f"{error.name} is not installed", "install it, or ", error.name) from None
+except ValueError:
+    raise _unusable("it has no such backend", "") from None
 
 __all__ = ["KerasMissingError", "choose", "configured", "keras"]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping
 
 import torch
 from torch import nn
 
+from archc.backends.protocol import check, not_made
 from archc.backends.torch.emit import (
     Scope,
     forward_source,
@@ -16,11 +17,12 @@ from archc.backends.torch.emit import (
     overwritable,
     scope_tree,
 )
-from archc.backends.torch.generated import module_class
+from archc.backends.torch.generated import Recipe, module_class
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import Factory, layer
+from archc.backends.torch.tensors import changed, write
 from archc.ir.graph import GRAPH, Graph, Node
-from archc.ir.ops import Shape
+from archc.ir.state import State
 
 
 def build(
@@ -29,23 +31,58 @@ def build(
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
     seed: int | None = None,
+    state: State | None = None,
 ) -> nn.Module:
     """Build a module, in training mode; its parameters are named as the graph's operations.
 
     Weights are drawn on the CPU and then moved, so that a seed gives the same ones for every device.
+
+    Raises:
+        SpecError: `unsupported-op`: a rule makes a layer with other tensors than its operation states.
+        ValueError: a state that does not fit the graph, or one for the meta device, which holds no numbers.
     """
     meta = device is not None and torch.device(device).type == "meta"
+    if state is not None:
+        check(state, graph)
+        if meta:
+            raise ValueError("a module on the meta device has no weights: leave `state` out")
     module = assemble(graph, device="meta" if meta else "cpu", dtype=dtype)
     setattr(module, GRAPH, graph)
+    if wrong := changed(module, graph):
+        raise not_made("torch", graph, wrong)
     if meta:
         return module
-    initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
+    if state is not None:
+        write(module, graph, state)
+    else:
+        initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
     return module if device is None else module.to(device)
 
 
 def assemble(graph: Graph, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
     """The module of a graph before its weights are set."""
-    return _Assembler(graph, {"device": device, "dtype": dtype}).root()
+    factory: Factory = {"device": device, "dtype": dtype}
+    if graph.detector is None:
+        return compiled(graph, factory)
+    from archc.backends.torch.detector import detector
+
+    return detector(graph, factory)
+
+
+def compiled(graph: Graph, factory: Factory, row: str = "", **constants: int) -> nn.Module:
+    """The module of a graph without a detector.
+
+    With `row`, the graph consists of this one row, and the module is the row's own. `constants` become attributes of
+    the module's class.
+    """
+    assembler = _Assembler(graph, factory)
+    item: Scope | Node = scope_tree(graph, class_name(graph.name))
+    for name in row.split(".") if row else ():
+        assert isinstance(item, Scope)
+        item = item.items[name]
+    if isinstance(item, Node) or (row and graph.single):
+        return assembler.module(item)
+    return assembler.outermost(item, None if graph.single else graph.outputs, constants)
 
 
 def class_name(name: str) -> str:
@@ -57,27 +94,29 @@ def class_name(name: str) -> str:
 
 class _Assembler:
     def __init__(self, graph: Graph, factory: Factory) -> None:
-        self.graph = graph
         self.factory = factory
         self.shapes = graph.shapes()
         self.spare = overwritable(graph)
 
-    def root(self) -> nn.Module:
-        scope = scope_tree(self.graph, class_name(self.graph.name))
-        returns = None if self.graph.single else self.graph.outputs
-        return self._fill((scope.label, False, forward_source(scope, self.spare, returns)), scope)
+    def outermost(
+        self, scope: Scope, returns: Mapping[str, str] | None, constants: Mapping[str, int]
+    ) -> nn.Module:
+        """A module whose forward is always written out; it returns these values as a dict."""
+        source = forward_source(scope, self.spare, returns)
+        return self._filled(Recipe(scope.label, False, source, tuple(constants.items())), scope)
 
-    def _module(self, scope: Scope) -> nn.Module:
-        chain = is_sequential(scope)
-        indexed = all(name.isdecimal() for name in scope.items)
-        return self._fill((scope.label, chain or indexed, "" if chain else forward_source(scope, self.spare)), scope)
+    def module(self, item: Scope | Node) -> nn.Module:
+        """The module of a scope, or the layer of an operation."""
+        if isinstance(item, Node):
+            inputs = [self.shapes[name] for name in item.inputs]
+            return layer(item.op, inputs, self.factory, inplace=item.inputs[0] in self.spare)
+        if is_sequential(item):
+            return self._filled(Recipe(item.label, True), item)
+        indexed = all(name.isdecimal() for name in item.items)
+        return self._filled(Recipe(item.label, indexed, forward_source(item, self.spare)), item)
 
-    def _fill(self, recipe: tuple[str, bool, str], scope: Scope) -> nn.Module:
+    def _filled(self, recipe: Recipe, scope: Scope) -> nn.Module:
         module = module_class(recipe)()
-        for name, item in module_names(scope.items):
-            module.add_module(name, self._module(item) if isinstance(item, Scope) else self._layer(item))
+        for name, item in module_names(scope):
+            module.add_module(name, self.module(item))
         return module
-
-    def _layer(self, node: Node) -> nn.Module:
-        inputs: Sequence[Shape] = [self.shapes[name] for name in node.inputs]
-        return layer(node.op, inputs, self.factory, inplace=node.inputs[0] in self.spare)

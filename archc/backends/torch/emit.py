@@ -15,18 +15,22 @@ from torch import nn
 
 from archc.backends.torch.layers import EXPRESSIONS
 from archc.ir import ops
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import Graph, Node, Region
 
 
 @dataclass
 class Scope:
-    """A part of the graph that becomes a module. `inputs` and `outputs` are the values that cross its border."""
+    """A part of the graph that becomes a module. `inputs` and `outputs` are the values that cross its border.
+
+    An item in `shared` has no module of its own: it calls that of the item named there.
+    """
 
     path: str
     label: str
     items: dict[str, Scope | Node] = field(default_factory=dict)
     inputs: list[str] = field(default_factory=list)
     outputs: list[str] = field(default_factory=list)
+    shared: dict[str, str] = field(default_factory=dict)
 
     def holds(self, name: str) -> bool:
         """Whether an operation lies in this scope."""
@@ -56,7 +60,26 @@ def scope_tree(graph: Graph, label: str) -> Scope:
         scope.inputs = list(dict.fromkeys(scope.inputs))
         scope.outputs = sorted(set(scope.outputs), key=order.__getitem__)
     root.inputs = [graph.input.name]
+    for region in graph.regions:
+        if region.shares:
+            _share(region, graph.region[region.shares], scopes, order)
     return root
+
+
+def _share(region: Region, owner: Region, scopes: Mapping[str, Scope], order: Mapping[str, int]) -> None:
+    """Let a row call the module of the row whose weights it uses: what either needs of it, it returns."""
+    scopes[region.stage].shared[str(region.row)] = str(owner.row)
+    if region.name not in scopes:
+        return  # a single operation, whose module is a layer
+    own, twin = scopes[owner.name], scopes[region.name]
+    twin.inputs = [region.inputs[owner.inputs.index(name)] for name in own.inputs]
+    for local in [name.removeprefix(f"{region.name}.") for name in twin.outputs]:
+        name = owner.full(local)
+        for scope in _around(name, scopes):
+            scope.outputs = sorted({*scope.outputs, name}, key=order.__getitem__)
+            if scope is own:
+                break
+    twin.outputs = [region.full(name.removeprefix(f"{owner.name}.")) for name in own.outputs]
 
 
 def _around(name: str, scopes: Mapping[str, Scope]) -> Iterator[Scope]:
@@ -89,7 +112,7 @@ def module_path(name: str) -> str:
 
 def is_sequential(scope: Scope) -> bool:
     """Whether the scope's parts are modules that each take just what the one before gives."""
-    if len(scope.inputs) != 1 or len(scope.outputs) != 1:
+    if len(scope.inputs) != 1 or len(scope.outputs) != 1 or scope.shared:
         return False
     current = scope.inputs[0]
     for item in scope.items.values():
@@ -154,8 +177,9 @@ class _Writer:
         return f"{targets} = {EXPRESSIONS[type(item.op)](arguments)}"
 
     def _module(self, name: str) -> str:
+        name = self.scope.shared.get(name, name)
         if name.isdecimal():
-            return f"self[{list(self.scope.items).index(name)}]"
+            return f"self[{[item for item, _ in module_names(self.scope)].index(name)}]"
         return f"self.{attribute(name)}"
 
     def _fresh(self) -> str:
@@ -179,14 +203,27 @@ def overwritable(graph: Graph) -> frozenset[str]:
     for node in graph.nodes:
         for name in node.inputs:
             counts[name] = counts.get(name, 0) + 1
-    spare = (node.name for node in graph.nodes if isinstance(node.op, _OVERWRITABLE) and counts.get(node.name) == 1)
-    return frozenset(spare) - set(graph.outputs.values())
+    spare = {node.name for node in graph.nodes if isinstance(node.op, _OVERWRITABLE) and counts.get(node.name) == 1}
+    spare -= set(graph.outputs.values())
+    for region in graph.regions:
+        if region.shares:
+            _keep_for_all(region, graph.region[region.shares], spare)
+    return frozenset(spare)
 
 
-def module_names(items: Mapping[str, Scope | Node]) -> Sequence[tuple[str, Scope | Node]]:
-    """The parts that are modules, by the attribute each is kept under."""
+def _keep_for_all(region: Region, owner: Region, spare: set[str]) -> None:
+    """Rows that share a module share what it overwrites, too: only what all of them may."""
+    own = {node.name: node for node in owner.nodes()}
+    for node in region.nodes():
+        twin = own[owner.full(node.name.removeprefix(region.name).removeprefix("."))]
+        if node.inputs[0] not in spare:
+            spare.discard(twin.inputs[0])
+
+
+def module_names(scope: Scope) -> Sequence[tuple[str, Scope | Node]]:
+    """The parts that are modules of their own, by the attribute each is kept under."""
     return [
         (attribute(name), item)
-        for name, item in items.items()
-        if isinstance(item, Scope) or type(item.op) not in EXPRESSIONS
+        for name, item in scope.items.items()
+        if name not in scope.shared and (isinstance(item, Scope) or type(item.op) not in EXPRESSIONS)
     ]

@@ -6,17 +6,24 @@ import hashlib
 import linecache
 from collections.abc import Callable
 from functools import lru_cache
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import nn
 
-Recipe = tuple[str, bool, str]
-"""Class name, whether it is an `nn.Sequential`, and the source of its `forward` (empty for a sequential's own)."""
+
+class Recipe(NamedTuple):
+    """All that a generated class is made from. `source` is its `forward`; empty for an `nn.Sequential`'s own."""
+
+    name: str
+    sequential: bool = False
+    source: str = ""
+    constants: tuple[tuple[str, int], ...] = ()
+    """Attributes of the class that other libraries ask for, such as torchvision for `out_channels`."""
 
 
 class Generated(nn.Module):
-    """Base of the compiled classes. A class that no import can find is pickled as the recipe it was made from."""
+    """Base of the generated classes. No import can find them, so they are pickled as their recipes."""
 
     recipe: ClassVar[Recipe]
 
@@ -32,14 +39,15 @@ def _empty(recipe: Recipe) -> nn.Module:
 @lru_cache(maxsize=4096)
 def module_class(recipe: Recipe) -> type[nn.Module]:
     """The class of a recipe; equal recipes give one class, in every process."""
-    name, sequential, source = recipe
+    name, source = recipe.name, recipe.source
     namespace: dict[str, Any] = {"recipe": recipe, "__module__": __name__, "__qualname__": name}
+    namespace.update(recipe.constants)
     if source:
         filename = f"<archc {name} {hashlib.sha256(source.encode()).hexdigest()[:8]}>"
-        # So that debuggers, tracebacks and inspect show the forward's lines.
+        # So that debuggers, tracebacks and `inspect` show the lines of the forward.
         linecache.cache[filename] = (len(source), None, source.splitlines(keepends=True), filename)
         scope: dict[str, Any] = {"torch": torch}
         exec(compile(source, filename, "exec"), scope)
         namespace["forward"] = scope["forward"]
-    bases = (Generated, nn.Sequential) if sequential else (Generated,)
+    bases = (Generated, nn.Sequential) if recipe.sequential else (Generated,)
     return type(name, bases, namespace)

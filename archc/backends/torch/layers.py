@@ -24,47 +24,57 @@ from archc.ir.ops import Shape
 Factory = dict[str, Any]
 """`device` and `dtype` for layers that own tensors."""
 
+Rule = Callable[[Any, Sequence[Shape], Factory], nn.Module]
+"""Makes the layer of an operation, for inputs of these shapes. It may leave its weights unset, as `uninitialised` does.
+
+The layer's tensors must have the names, shapes and layouts that the operation's `weights` states.
+"""
+
 EXPRESSIONS: dict[type[ops.Op], Callable[[Sequence[str]], str]] = {
     ops.Add: " + ".join,
     ops.Gate: lambda values: f"{values[0]} * {values[1]}",
     ops.Concat: lambda values: f"torch.cat([{', '.join(values)}], 1)",
 }
-"""Operations that a forward writes out, as they own nothing that a module would hold."""
+"""Operations without weights that a forward writes out as an expression of its variables."""
 
 
 def layer(op: ops.Op, inputs: Sequence[Shape], factory: Factory, *, inplace: bool = False) -> nn.Module:
-    """The layer for an operation on inputs of these shapes; an activation that can, works in place if told so."""
-    made: Any = _LAYERS[type(op)](op, inputs, factory)
+    """The layer for an operation on inputs of these shapes; with `inplace`, an activation works in place if it can."""
+    made: Any = RULES[type(op)](op, inputs, factory)
     if inplace and isinstance(op, ops.Activation) and hasattr(made, "inplace"):
         made.inplace = True
     return cast(nn.Module, made)
 
 
-def supported() -> set[type[ops.Op]]:
-    """The operations that this backend can run."""
-    return {*_LAYERS, *EXPRESSIONS}
+def supports(op: ops.Op) -> bool:
+    """Whether this backend can run an operation."""
+    if isinstance(op, ops.Activation):
+        return op.function in _ACTIVATIONS
+    return type(op) in RULES or type(op) in EXPRESSIONS
 
 
 _Module = TypeVar("_Module", bound=nn.Module)
 
-_RAW: dict[str, type[Any]] = {}
-"""By name, the layers with an initialisation that does nothing."""
 
+def uninitialised(kind: type[_Module], *args: Any, **kwargs: Any) -> _Module:
+    """A layer whose weights are not set: all of them are set afterwards, and drawing them twice would double the time.
 
-def _uninitialised(kind: type[_Module], *args: Any, **kwargs: Any) -> _Module:
-    """A layer whose weights are not set, as `initialise` sets them all: drawing them twice would double build time.
-
-    torch's own `skip_init` goes through the meta device, which takes longer than drawing them.
+    While the layer is made, its method `reset_parameters` is hidden by one that does nothing. torch's own `skip_init`
+    goes through the meta device, which takes longer than drawing the weights.
     """
-    if kind.__name__ not in _RAW:
-        _RAW[kind.__name__] = type(kind.__name__, (kind,), {"reset_parameters": lambda self: None})
-    made = _RAW[kind.__name__](*args, **kwargs)
-    made.__class__ = kind
-    return cast(_Module, made)
+    made = kind.__new__(kind)
+    vars(made)["reset_parameters"] = _nothing
+    made.__init__(*args, **kwargs)  # type: ignore[misc]
+    del vars(made)["reset_parameters"]
+    return made
+
+
+def _nothing() -> None:
+    """Stands in for `reset_parameters`."""
 
 
 def _conv(op: ops.Conv, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
-    return _uninitialised(
+    return uninitialised(
         SameConv2d if op.padding == "same" else nn.Conv2d,
         inputs[0].channels,
         op.out,
@@ -80,7 +90,7 @@ def _conv(op: ops.Conv, inputs: Sequence[Shape], factory: Factory) -> nn.Module:
 
 def _batch_norm(op: ops.BatchNorm, channels: int, factory: Factory) -> nn.Module:
     if not op.frozen:
-        return _uninitialised(nn.BatchNorm2d, channels, eps=op.eps, momentum=op.momentum, **factory)
+        return uninitialised(nn.BatchNorm2d, channels, eps=op.eps, momentum=op.momentum, **factory)
     frozen: nn.Module = frozen_batch_norm()(channels, eps=op.eps).to(**factory)  # its constructor knows no device
     return frozen
 
@@ -113,16 +123,11 @@ _ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def activations() -> set[str]:
-    """The functions that `Activation` may name here."""
-    return set(_ACTIVATIONS)
-
-
-_LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]] = {
+RULES: dict[type[ops.Op], Rule] = {
     ops.Conv: _conv,
-    ops.Linear: lambda op, x, new: _uninitialised(nn.Linear, x[0].channels, op.out, bias=op.bias, **new),
+    ops.Linear: lambda op, x, new: uninitialised(nn.Linear, x[0].channels, op.out, bias=op.bias, **new),
     ops.BatchNorm: lambda op, x, new: _batch_norm(op, x[0].channels, new),
-    ops.LayerNorm: lambda op, x, new: nn.LayerNorm(x[0].channels, eps=op.eps, **new),
+    ops.LayerNorm: lambda op, x, new: uninitialised(nn.LayerNorm, x[0].channels, eps=op.eps, **new),
     ops.Activation: lambda op, x, new: _ACTIVATIONS[op.function](),
     ops.Pool: _pool,
     ops.GlobalPool: lambda op, x, new: nn.AdaptiveAvgPool2d(1),
@@ -135,3 +140,4 @@ _LAYERS: dict[type[ops.Op], Callable[[Any, Sequence[Shape], Factory], nn.Module]
     ops.Fold: lambda op, x, new: Fold(op.patch),
     ops.Attention: lambda op, x, new: Attention(op.heads, op.dropout),
 }
+"""The rule of every operation that becomes a layer. Users add the rules of their own operations."""

@@ -1,65 +1,107 @@
-"""A module's tensors as arrays in the IR's canonical layouts, which are torch's own."""
+"""A module's tensors as a `State`. The IR's layouts are torch's own, so only names differ."""
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from archc.backends.torch.emit import module_path
+from archc.backends.torch.parts import paths
 from archc.ir.graph import Graph
-from archc.ir.ops import Weight
-
-Array = Any
+from archc.ir.state import COUNTER, Array, State, is_counter
 
 
-def held(graph: Graph) -> Iterator[tuple[str, Weight, str]]:
-    """Every weight of the graph in order, with its name in the state dict."""
-    for node, _, weights in graph.weighted():
-        for weight in weights:
-            yield f"{node.name}.{weight.name}", weight, f"{module_path(node.name)}.{weight.name}"
+def read(module: nn.Module, graph: Graph) -> State:
+    """The weights that the module has, and its counters; see `Builder.read`."""
+    tensors = module.state_dict()
+    names = paths(graph)
+    found: dict[str, Array] = {}
+    for key, weight in graph.tensors():
+        value = tensors.get(names[key])
+        if value is not None and tuple(value.shape) == weight.shape:
+            found[key] = _array(value)
+    for key, name in _counters(names):
+        if name in tensors:
+            found[key] = _array(tensors[name])
+    return found
 
 
-def fitting(module: nn.Module, graph: Graph) -> set[str]:
-    """The weights that the module has, in their shapes."""
+def write(module: nn.Module, graph: Graph, state: State) -> None:
+    """Set the weights that the state holds; see `Builder.write`."""
+    tensors = module.state_dict()
+    names = paths(graph)
+    counters = dict(_counters(names))
+    targets: dict[str, Array] = {}
+    for key, value in state.items():
+        name = names.get(key) or counters.get(key)
+        if name is None and not is_counter(key):
+            raise ValueError(f"`{key}` is no weight of `{graph.name}`")
+        if name is not None and name in tensors:
+            if tensors[name].shape != value.shape:
+                raise ValueError(f"`{key}` is {list(value.shape)}, but the module has {list(tensors[name].shape)}")
+            targets[name] = value
+        elif key in names:
+            raise ValueError(f"the module has no `{name}`: it was changed after it was built")
+    born = {name: _born(value, tensors[name]) for name, value in targets.items() if tensors[name].is_meta}
+    with torch.no_grad():
+        for name, value in targets.items():
+            if name not in born:
+                tensors[name].copy_(_tensor(value))
+    if born:
+        for _, name in counters.items():
+            if name in tensors and tensors[name].is_meta and name not in born:
+                born[name] = torch.zeros_like(tensors[name], device="cpu")
+        module.load_state_dict(born, strict=False, assign=True)
+
+
+def changed(module: nn.Module, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
+    """The tensors that are not what the graph says; see `Builder.changed`."""
     shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    return {key for key, weight, name in held(graph) if shapes.get(name) == weight.shape}
+    names = paths(graph)
+    wanted = {names[key]: weight.shape for key, weight in graph.tensors() if keys is None or key in keys}
+    used = {path for name in wanted for path in _enclosing(name)}
+    free = {path for name in names.values() if name not in wanted for path in _enclosing(name)} - used
+    counters = {name for _, name in _counters(names)}
+    found = [name for name, shape in wanted.items() if shapes.get(name) != shape]
+    for name in shapes:
+        if name not in wanted and name not in counters and not free.intersection(_enclosing(name)):
+            found.append(name)
+    return found
 
 
-def read(module: nn.Module, graph: Graph, keys: Container[str]) -> dict[str, Array]:
-    """These weights as NumPy arrays.
-
-    Raises:
-        NotImplementedError: the module is on the meta device, where there are no numbers.
-    """
-    state = module.state_dict()
-    values: dict[str, Array] = {}
-    for key, _, name in held(graph):
-        if key in keys:
-            value = state[name].detach().cpu()
-            values[key] = (value.float() if value.dtype == torch.bfloat16 else value).numpy()  # NumPy lacks bfloat16
-    return values
+def _enclosing(name: str) -> Iterator[str]:
+    """The modules that a tensor lies in, outermost first."""
+    end = name.find(".")
+    while end >= 0:
+        yield name[:end]
+        end = name.find(".", end + 1)
 
 
-def write(module: nn.Module, graph: Graph, values: Mapping[str, Array]) -> None:
-    """Set the weights that are given; on the meta device they come into being, with zeros for what counts batches."""
-    state = module.state_dict()
-    meta = any(value.is_meta for value in state.values())
-    for key, _, name in held(graph):
-        if key in values:
-            # Rows in order: a transposed array's strides would choose another algorithm.
-            state[name] = torch.tensor(values[key], dtype=state[name].dtype).contiguous()
-    for name in skipped(module, graph)[0]:
-        if state[name].is_meta:
-            state[name] = torch.zeros((), dtype=state[name].dtype)
-    module.load_state_dict(state, strict=True, assign=meta)
+def _counters(names: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """The counter of every batch normalisation, by canonical name and by the module's."""
+    for key, name in names.items():
+        if key.endswith(".running_mean"):
+            yield key[: -len("running_mean")] + COUNTER, name[: -len("running_mean")] + COUNTER
 
 
-def skipped(module: nn.Module, graph: Graph) -> tuple[list[str], list[str]]:
-    """The tensors that are no weight of the graph: torch's counters of batches, and what was added since."""
-    ours = {name for *_, name in held(graph)}
-    rest = [name for name in module.state_dict() if name not in ours]
-    counters = [name for name in rest if name.endswith(".num_batches_tracked")]
-    return counters, [name for name in rest if name not in counters]
+def _array(value: Tensor) -> Array:
+    if value.is_meta:
+        raise ValueError("a module on the meta device has no numbers")
+    value = value.detach()
+    value = value.float() if value.dtype == torch.bfloat16 else value  # NumPy lacks bfloat16
+    return value.to("cpu", copy=True).contiguous().numpy()
+
+
+def _tensor(value: Array) -> Tensor:
+    """The array's own memory where torch can use it."""
+    usable = value.flags.writeable and all(stride >= 0 for stride in value.strides)
+    return torch.from_numpy(value) if usable else torch.tensor(np.ascontiguousarray(value))
+
+
+def _born(value: Array, like: Tensor) -> Tensor:
+    # Rows in order: a transposed array's strides would choose another algorithm.
+    made: Any = torch.tensor(np.ascontiguousarray(value), dtype=like.dtype)
+    return made.reshape(like.shape)  # type: ignore[no-any-return]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import nn
+from torchvision.ops import FrozenBatchNorm2d
 
 
 def shake(module: nn.Module, seed: int = 0) -> nn.Module:
@@ -11,10 +12,10 @@ def shake(module: nn.Module, seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for layer in module.modules():
-            if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm):
+            if isinstance(layer, nn.BatchNorm2d | nn.LayerNorm | FrozenBatchNorm2d):
                 layer.weight.uniform_(0.5, 1.5, generator=generator)
                 layer.bias.normal_(0, 0.2, generator=generator)
-            if isinstance(layer, nn.BatchNorm2d):
+            if isinstance(layer, nn.BatchNorm2d | FrozenBatchNorm2d):
                 layer.running_mean.normal_(0, 0.2, generator=generator)
                 layer.running_var.uniform_(0.5, 1.5, generator=generator)
     return module

@@ -14,12 +14,13 @@ from torchvision.models.detection import FasterRCNN_MobileNet_V3_Large_320_FPN_W
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
 from archc.language.settings import Input
+from archc.prediction.boxes import ObjectDetector
 from archc.prediction.class_names import names_for
-from archc.prediction.detect import Detected, Detector
-from archc.prediction.errors import TaskError
-from archc.prediction.runner import Skipped, predict
+from archc.prediction.errors import PredictionError
+from archc.prediction.predictor import run
+from archc.prediction.results import Detected, Skipped
 from archc.prediction.scores import TorchBoxes
-from tests.prediction.pictures import save
+from tests.prediction.samples import save
 
 CONTRACT = Input()
 
@@ -37,7 +38,7 @@ def test_boxes_are_torchvisions(peer: nn.Module, tmp_path: Path) -> None:
     paths = [save(image, tmp_path / f"{number}.png") for number, image in enumerate(images)]
     names = names_for("boxes", 91)
     assert names is not None
-    found = list(predict(Detector(TorchBoxes(peer), CONTRACT, names, threshold=0.0), paths, 1))
+    found = list(run(ObjectDetector(TorchBoxes(peer), CONTRACT, names, threshold=0.0), paths, 1))
     for path, image, one in zip(paths, images, found, strict=True):
         with torch.no_grad():
             (expected,) = peer([Weights.COCO_V1.transforms()(image)])
@@ -77,13 +78,13 @@ def test_the_best_first_as_many_as_asked_for(
     tmp_path: Path, threshold: float, top: int | None, labels: list[int]
 ) -> None:
     path = save(Image.new("RGB", (10, 10)), tmp_path / "a.png")
-    (found,) = predict(Detector(fixed, CONTRACT, threshold=threshold, top=top), [path], 1)
+    (found,) = run(ObjectDetector(fixed, CONTRACT, threshold=threshold, top=top), [path], 1)
     assert isinstance(found, Detected)
     assert [detection.index for detection in found.detections] == labels
 
 
 def test_boxes_below_one_half_are_left_out_unless_asked_for(tmp_path: Path) -> None:
-    (found,) = predict(Detector(fixed, CONTRACT), [save(Image.new("RGB", (10, 10)), tmp_path / "a.png")], 1)
+    (found,) = run(ObjectDetector(fixed, CONTRACT), [save(Image.new("RGB", (10, 10)), tmp_path / "a.png")], 1)
     assert isinstance(found, Detected)
     assert found.to_dict()["detections"] == [
         {"index": 1, "name": None, "score": pytest.approx(0.9), "box": (1.0, 2.0, 3.0, 4.0)},
@@ -100,7 +101,7 @@ def test_pictures_go_in_as_they_are(tmp_path: Path) -> None:
 
     paths = [save(Image.new("RGB", (6, 4), "#ff8000"), tmp_path / f"{number}.png") for number in range(2)]
     for order in ("rgb", "bgr"):
-        list(predict(Detector(note, Input(channel_order=order)), paths, 2))
+        list(run(ObjectDetector(note, Input(channel_order=order)), paths, 2))
     rgb = torch.tensor([1.0, 0x80 / 255, 0.0])[:, None, None].expand(3, 4, 6)
     assert all(
         torch.equal(picture, expected) for picture, expected in zip(seen, [rgb, rgb, *[rgb.flip(0)] * 2], strict=True)
@@ -109,7 +110,7 @@ def test_pictures_go_in_as_they_are(tmp_path: Path) -> None:
 
 def test_a_picture_that_is_next_to_a_line(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (2000, 2)), tmp_path / "a.png")
-    (found,) = predict(Detector(fixed, CONTRACT), [path], 1)
+    (found,) = run(ObjectDetector(fixed, CONTRACT), [path], 1)
     assert isinstance(found, Skipped)
     assert found.error.diagnostic.id == "unsupported-image"
 
@@ -118,11 +119,11 @@ def test_weights_that_diverged() -> None:
     module = nn.Linear(2, 2)
     with torch.no_grad():
         module.bias[1] = torch.inf
-    with pytest.raises(TaskError, match="`bias`") as caught:
+    with pytest.raises(PredictionError, match="`bias`") as caught:
         TorchBoxes(module)
     assert caught.value.diagnostic.id == "not-finite"
 
 
 def test_a_number_of_channels_that_pictures_do_not_have() -> None:
-    with pytest.raises(TaskError, match="takes 4 channels"):
-        Detector(fixed, Input(channels=4, mean=0.5, std=0.5))
+    with pytest.raises(PredictionError, match="takes 4 channels"):
+        ObjectDetector(fixed, Input(channels=4, mean=0.5, std=0.5))

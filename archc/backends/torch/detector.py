@@ -1,11 +1,12 @@
-"""Object detectors: torchvision's own classes around compiled networks.
+"""Object detectors: torchvision's own classes around compiled modules.
 
 `archc.build` of a spec with `detector:` returns torchvision's `FasterRCNN` or `SSD`, whose backbone and heads are
 compiled modules. Nothing of torchvision's is rewritten here: anchors, matching, losses and suppression are its own.
 
-A detector takes a list of pictures, each a tensor [channels, height, width] of any size in `input.channel_order`, with
-values from 0 to 1. In training mode it takes targets, too, a dict of `boxes` [N, 4] (x1, y1, x2, y2 in pixels) and
-`labels` [N] for every picture, and returns its losses; else it returns a dict of `boxes`, `labels` and `scores`.
+A detector takes a list of images, each a tensor [channels, height, width] of any size in `input.channel_order`, with
+values from 0 to 1. In training mode it also takes targets, a dict of `boxes` [N, 4] (x1, y1, x2, y2 in pixels) and
+`labels` [N] for every image, and returns its losses; otherwise it returns a dict of `boxes`, `labels` and `scores`
+for every image.
 """
 
 from __future__ import annotations
@@ -13,14 +14,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
-from archc.backends.torch import assemble, initialise
-from archc.ir.graph import GRAPH, Graph
-from archc.language.detector import DefaultBoxes, Detector, FasterRcnn, PictureResize, Ssd, of_level
-from archc.language.settings import Input
-from archc.weights.origin import spec_of
+from archc.backends.torch.build import compiled
+from archc.backends.torch.layers import Factory
+from archc.backends.torch.parts import parts
+from archc.ir.graph import Graph
+from archc.language.detector import DefaultBoxes, FasterRcnn, ImageResize, Ssd, of_level
 
 try:
     from torchvision.models.detection import FasterRCNN
@@ -34,81 +34,52 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(needed, name=error.name) from None
 
 
-def build(
-    graph: Graph,
-    *,
-    device: torch.device | str | None = None,
-    dtype: torch.dtype | None = None,
-    seed: int | None = None,
-) -> nn.Module:
-    """Build the detector of a graph with `calls`, in training mode; arguments are those of the torch backend's `build`.
-
-    The same seed gives the same weights on every build, drawn in the order of the rows and of the calls.
+def detector(graph: Graph, factory: Factory) -> nn.Module:
+    """The module of a graph with a `detector`, in training mode, before its weights are set.
 
     Raises:
-        ValueError: the graph was lowered from a spec without a detector.
+        NotADetectorError: see `parts`.
     """
-    spec = spec_of(graph)
-    if spec is None or spec.detector is None:
-        raise ValueError(f"`{graph.name}` was not lowered from a spec with a `detector`")
-    meta = device is not None and torch.device(device).type == "meta"
-    parts = networks(graph)
-    modules = {name: assemble(part, device="meta" if meta else "cpu", dtype=dtype) for name, part in parts.items()}
-    if not meta:
-        generator = torch.Generator().manual_seed(seed) if seed is not None else None
-        for name, part in parts.items():
-            initialise(modules[name], part, generator)
-    model = _detector(spec.detector, graph, modules, spec.num_classes, spec.input)
-    setattr(model, GRAPH, graph)
-    return model if device is None or meta else model.to(device)
+    split = parts(graph)
+    first = graph.shapes()[next(iter(graph.levels.values()))]
+    # torchvision's FasterRCNN asks its backbone for `out_channels`.
+    modules = {"backbone": compiled(split.backbone.graph, factory, out_channels=first.channels)}
+    for part in (*split.heads, *split.calls):
+        modules[part.path] = compiled(part.graph, factory, part.inside)
+    if isinstance(graph.detector, FasterRcnn):
+        return _faster_rcnn(graph.detector, graph, modules)
+    assert isinstance(graph.detector, Ssd)
+    return _ssd(graph.detector, graph, modules)
 
 
-def networks(graph: Graph) -> dict[str, Graph]:
-    """What is compiled, by where its module lives: the backbone, then every call that brings weights."""
-    return {graph.backbone: graph, **{call.name: call.graph for call in graph.calls if not call.again}}
-
-
-def _detector(
-    detector: Detector, graph: Graph, modules: Mapping[str, nn.Module], classes: int, preprocessing: Input
-) -> nn.Module:
-    normalise = {
-        "image_mean": _per_channel(preprocessing.mean, preprocessing.channels),
-        "image_std": _per_channel(preprocessing.std, preprocessing.channels),
-    }
-    if isinstance(detector, FasterRcnn):
-        return _faster_rcnn(detector, graph, modules, normalise)
-    height, width = preprocessing.size
+def _ssd(settings: Ssd, graph: Graph, modules: Mapping[str, nn.Module]) -> nn.Module:
+    assert graph.preprocessing is not None
+    height, width = graph.preprocessing.size
     return SSD(  # type: ignore[no-any-return]
-        modules[graph.backbone],
-        _default_boxes(detector.boxes, len(graph.outputs)),
+        modules["backbone"],
+        _default_boxes(settings.boxes, len(graph.levels)),
         (width, height),
-        classes,
-        **normalise,
-        head=_ssd_head(detector, modules, classes),
-        score_thresh=detector.score_thresh,
-        nms_thresh=detector.nms_thresh,
-        detections_per_img=detector.detections_per_img,
-        iou_thresh=detector.iou_thresh,
-        topk_candidates=detector.topk_candidates,
-        positive_fraction=detector.positive_fraction,
+        graph.num_classes,
+        **_normalise(graph),
+        head=_ssd_head(settings, modules, graph.num_classes),
+        score_thresh=settings.score_thresh,
+        nms_thresh=settings.nms_thresh,
+        detections_per_img=settings.detections_per_img,
+        iou_thresh=settings.iou_thresh,
+        topk_candidates=settings.topk_candidates,
+        positive_fraction=settings.positive_fraction,
     )
 
 
-def _faster_rcnn(
-    detector: FasterRcnn, graph: Graph, modules: Mapping[str, nn.Module], normalise: Mapping[str, list[float]]
-) -> nn.Module:
-    rpn, box, levels = detector.rpn, detector.box, list(graph.outputs)
-    backbone = modules[graph.backbone]
-    backbone.out_channels = graph.shapes()[graph.outputs[levels[0]]].channels  # type: ignore[assignment]
-    # A single output comes as a tensor, which torchvision calls level 0.
-    names = ["0"] if graph.single else [name for name in levels if name in box.levels]
+def _faster_rcnn(settings: FasterRcnn, graph: Graph, modules: Mapping[str, nn.Module]) -> nn.Module:
+    rpn, box, levels = settings.rpn, settings.box, list(graph.levels)
     return FasterRCNN(  # type: ignore[no-any-return]
-        backbone,
-        **_resize(detector.resize),
-        **normalise,
+        modules["backbone"],
+        **_resize(settings.resize),
+        **_normalise(graph),
         rpn_anchor_generator=AnchorGenerator(
-            tuple(of_level(detector.anchors.sizes, number) for number in range(len(levels))),
-            tuple(of_level(detector.anchors.aspect_ratios, number) for number in range(len(levels))),
+            tuple(of_level(settings.anchors.sizes, number) for number in range(len(levels))),
+            tuple(of_level(settings.anchors.aspect_ratios, number) for number in range(len(levels))),
         ),
         rpn_head=RpnHead(modules["rpn.head.level"]),
         rpn_pre_nms_top_n_train=rpn.pre_nms_top_n_train,
@@ -121,9 +92,13 @@ def _faster_rcnn(
         rpn_batch_size_per_image=rpn.batch_size_per_image,
         rpn_positive_fraction=rpn.positive_fraction,
         rpn_score_thresh=rpn.score_thresh,
-        box_roi_pool=MultiScaleRoIAlign(names, box.roi_size, box.sampling_ratio),
+        box_roi_pool=MultiScaleRoIAlign(
+            [name for name in levels if name in box.levels], box.roi_size, box.sampling_ratio
+        ),
         box_head=modules["roi_heads.box_head"],
-        box_predictor=BoxPredictor(modules["roi_heads.box_predictor.proposal"]),
+        box_predictor=BoxPredictor(
+            modules["roi_heads.box_predictor.scores"], modules["roi_heads.box_predictor.deltas"]
+        ),
         box_score_thresh=box.score_thresh,
         box_nms_thresh=box.nms_thresh,
         box_detections_per_img=box.detections_per_img,
@@ -135,7 +110,16 @@ def _faster_rcnn(
     )
 
 
-def _resize(resize: PictureResize) -> dict[str, Any]:
+def _normalise(graph: Graph) -> dict[str, list[float]]:
+    given = graph.preprocessing
+    assert given is not None
+    return {
+        "image_mean": _per_channel(given.mean, given.channels),
+        "image_std": _per_channel(given.std, given.channels),
+    }
+
+
+def _resize(resize: ImageResize) -> dict[str, Any]:
     return {"min_size": resize.min_size, "max_size": resize.max_size, "size_divisible": resize.size_divisible}
 
 
@@ -179,16 +163,16 @@ class RpnHead(nn.Module):
 
 
 class BoxPredictor(nn.Module):
-    """What torchvision's box head asks of its predictor, of a compiled one."""
+    """The predictor that torchvision's box head calls, made of two compiled modules."""
 
-    def __init__(self, proposal: nn.Module) -> None:
+    def __init__(self, scores: nn.Module, deltas: nn.Module) -> None:
         super().__init__()
-        self.proposal = proposal
+        self.scores = scores
+        self.deltas = deltas
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Features [N, hidden] of proposals to scores [N, classes] and boxes' deltas [N, 4·classes]."""
-        found = self.proposal(features)
-        return found["scores"], found["deltas"]
+        """Features [N, hidden] of proposals to scores [N, classes] and box deltas [N, 4·classes]."""
+        return self.scores(features), self.deltas(features)
 
 
 class SsdHead(nn.Module):

@@ -6,6 +6,7 @@ import copy
 import io
 import pickle
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,11 @@ from torchvision.models.detection.ssd import SSD
 from torchvision.ops import FrozenBatchNorm2d
 
 import archc
+from archc.backends import builder
+from archc.backends.protocol import raw
+from archc.backends.torch import paths
 from archc.weights.save import named
-from tests.prediction.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
+from tests.backends.torch.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
 
 LIGHT = ["fasterrcnn_mnv3_large_320_fpn", "ssdlite320_mnv3_large"]
 ALL = [*LIGHT, "ssdlite_mobilevit_s", "fasterrcnn_mnv3_large_fpn", "fasterrcnn_resnet50_fpn"]
@@ -245,9 +249,82 @@ def test_a_single_level() -> None:
     assert len(model.train()([torch.rand(3, 70, 90)], wanted)) == 4
 
 
-def test_other_backends_refuse_it() -> None:
-    with pytest.raises(ValueError, match="is a detector, which torchvision's classes run"):
-        archc.build(LIGHT[0], backend="keras")
+@torch.inference_mode()
+def test_a_detectors_predictions_are_those_of_its_plain_network() -> None:
+    """torchvision's post-processing gets from the whole detector what the plain network returns, to the bit."""
+    torchs = builder("torch")
+    for name in LIGHT:
+        model = archc.build(name, seed=0).eval()
+        graph = torchs.graph_of(model)
+        assert graph is not None
+        plain = archc.build(raw(graph), seed=1).eval()
+        keys = {key for key, _ in raw(graph).tensors()}
+        torchs.write(plain, {key: value for key, value in torchs.read(model).items() if key in keys})
+        image = torch.rand(1, 3, 320, 320, generator=torch.Generator().manual_seed(0))
+        levels, found = model.backbone(image), plain(image)
+        if isinstance(model, FasterRCNN):
+            objectness, deltas = model.rpn.head(list(levels.values()))
+            predicted = {f"objectness_{level}": value for level, value in zip(levels, objectness, strict=True)}
+            predicted |= {f"deltas_{level}": value for level, value in zip(levels, deltas, strict=True)} | levels
+        else:
+            predicted = {
+                f"{kind}_{level}": head(levels[level])
+                for kind in ("classification", "regression")
+                for level, head in zip(levels, getattr(model.head, f"{kind}_head").module_list, strict=True)
+            }
+        assert predicted.keys() == found.keys()
+        assert all(torch.equal(value, found[key]) for key, value in predicted.items())
+
+
+def test_names_in_the_state_dict() -> None:
+    names = {
+        "fasterrcnn_mnv3_large_320_fpn": {
+            "stem.0.conv.weight": "backbone.stem.0.conv.weight",
+            "rpn.0.conv.0.conv.weight": "rpn.head.level.conv.0.conv.weight",
+            "rpn.0.deltas.bias": "rpn.head.level.deltas.bias",
+            "roi_heads.fc6.0.linear.weight": "roi_heads.box_head.fc6.0.linear.weight",
+            "roi_heads.scores.0.linear.bias": "roi_heads.box_predictor.scores.linear.bias",
+        },
+        "ssdlite320_mnv3_large": {
+            "extra.2.reduce.conv.weight": "backbone.extra.2.reduce.conv.weight",
+            "regression.3.predict.conv.bias": "head.regression_head.module_list.3.predict.conv.bias",
+        },
+        "ssdlite_mobilevit_s": {"joint.5.predict.conv.bias": "head.joint_head.module_list.5.predict.conv.bias"},
+    }
+    for name, some in names.items():
+        graph = archc.lower(archc.load(name))
+        found = paths(graph)
+        assert list(found) == [key for key, _ in graph.tensors()]
+        assert {key: found[key] for key in some} == some
+        module = archc.build(graph, device="meta").state_dict()
+        assert set(found.values()) == {key for key in module if not key.endswith("num_batches_tracked")}
+
+
+def test_a_graph_that_makes_no_detector_is_told() -> None:
+    graph = archc.lower(archc.load(LIGHT[1]))
+    outputs = {name: node for name, node in graph.outputs.items() if name != "regression_2"}
+    crossed = {**graph.outputs, "regression_2": graph.outputs["regression_1"]}
+    faster = archc.lower(archc.load(LIGHT[0]))
+    for broken, message in [
+        (replace(graph, outputs=outputs), "there is no output `regression_2`"),
+        (replace(graph, outputs=crossed), "`regression_2` comes from `regression.1`, which does not read level `2` alone"),
+        (replace(graph, levels=dict(list(graph.levels.items())[:5])), "belongs neither to the backbone nor to the head"),
+        (replace(faster, calls=()), "its heads on proposals are missing"),
+        (replace(faster, detector=None), "heads on proposals, but no detector"),
+    ]:
+        with pytest.raises(archc.SpecError, match=rf"unsupported-op.*{message}"):
+            archc.build(broken, device="meta")
+
+
+def test_levels_that_share_a_head_call_one_module() -> None:
+    graph = raw(archc.lower(archc.load(LIGHT[0])))
+    model = archc.build(graph, device="meta")
+    assert list(dict(model.rpn.named_children())) == ["0"]
+    assert len(graph.levels) == 3
+    calls: list[torch.Size] = []
+    model.rpn[0].register_forward_hook(lambda _, inputs, __: calls.append(inputs[0].shape[-2:]))
+    model.eval()(torch.zeros(1, *graph.input.shape, device="meta"))
+    assert calls == [torch.Size(graph.shapes()[node][1:]) for node in graph.levels.values()]
 
 
 @pytest.mark.parametrize("name", [pytest.param(LIGHT[0], marks=pytest.mark.slow), LIGHT[1]])

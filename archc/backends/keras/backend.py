@@ -1,0 +1,60 @@
+"""The Keras backend behind archc's protocol."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import replace
+from typing import Any
+
+from archc.backends.keras import build as building
+from archc.backends.keras import tensors
+from archc.backends.keras.layers import supports
+from archc.backends.keras.runtime import keras
+from archc.backends.protocol import Builder, check
+from archc.ir.graph import GRAPH, Graph
+from archc.ir.ops import Op
+from archc.ir.state import State
+
+
+class Keras(Builder):
+    """Functional `keras.Model`s, channels last; of a detector, the plain network with the heads on its levels."""
+
+    name = "keras"
+
+    def supports(self, op: Op) -> bool:
+        return supports(op)
+
+    def covers(self, graph: Graph) -> Graph:
+        return replace(graph, calls=()) if graph.calls else graph
+
+    def build(
+        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+    ) -> Any:
+        self.require(graph)
+        covered = self.covers(graph)
+        if state is not None:
+            check(state, graph)
+            keys = {key for key, _ in covered.tensors()}
+            state = {key: value for key, value in state.items() if key in keys}
+        return building.build(covered, device=device, dtype=dtype, seed=seed, state=state)
+
+    def owns(self, model: Any) -> bool:
+        return isinstance(model, keras.Model)
+
+    def unwrap(self, model: Any) -> Any:
+        return model
+
+    def graph_of(self, model: Any) -> Graph | None:
+        return vars(model).get(GRAPH)
+
+    def read(self, model: Any, graph: Graph | None = None) -> State:
+        return tensors.read(model, self.covers(self._known(model, graph)))
+
+    def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
+        tensors.write(model, self.covers(self._known(model, graph)), state)
+
+    def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
+        return tensors.changed(model, self.covers(graph), keys)
+
+
+BACKEND = Keras()

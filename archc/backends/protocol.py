@@ -1,0 +1,205 @@
+"""What a backend is.
+
+A backend either builds models (`Builder`), as those of torch and Keras do, or writes a file (`Emitter`). Both say which
+operations they support, and what they lack becomes a diagnostic at the row that needs it.
+
+Weights go in and out as a `State` (`archc.ir.state`): NumPy arrays by canonical name, in the IR's layouts. A backend
+knows its own library's names and layouts, and nothing of files, checkpoints or other backends.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+from archc.document.diagnostics import Diagnostic, Span, SpecError, fail, one_of
+from archc.ir.graph import Graph, Region
+from archc.ir.ops import Op
+from archc.ir.state import State, problems
+from archc.language.schema import Spec
+
+
+class Backend(ABC):
+    """What every backend has: a name, and the operations that it supports."""
+
+    name: ClassVar[str]
+    """As in `archc.build(…, backend=name)`."""
+
+    @abstractmethod
+    def supports(self, op: Op) -> bool:
+        """Whether it can run an operation with these attributes."""
+
+    def covers(self, graph: Graph) -> Graph:
+        """The part of a network that this backend makes: all of it, unless a backend says otherwise."""
+        return graph
+
+    def limits(self, graph: Graph) -> Iterator[Diagnostic]:
+        """Reasons beyond single operations why it cannot make this network; by default, there are none."""
+        return iter(())
+
+    def unsupported(self, graph: Graph) -> tuple[Diagnostic, ...]:
+        """Why this backend cannot make a network, each reason at the row that it stems from; empty where it can."""
+        found = [
+            Diagnostic(
+                "unsupported-op",
+                f"the {self.name} backend has no `{node.op.kind}`, which row `{region.name}` needs",
+                span(graph, region),
+                notes=(f"the operation is {node.op}",),
+                help="build with another backend, or add a rule for the operation to this one",
+            )
+            for region in _regions(self.covers(graph))
+            for node in {node.op: node for node in region.subgraph.nodes}.values()
+            if not self.supports(node.op)
+        ]
+        return tuple(found) or tuple(self.limits(graph))
+
+    def require(self, graph: Graph) -> None:
+        """Check that this backend can make a network.
+
+        Raises:
+            SpecError: it cannot; the diagnostics are those of `unsupported`.
+        """
+        if found := self.unsupported(graph):
+            raise SpecError(found)
+
+
+class Builder(Backend):
+    """A backend that builds models in memory."""
+
+    detects: ClassVar[bool] = False
+    """Whether its model of a detector returns boxes; otherwise it is the plain network, with raw predictions."""
+
+    @abstractmethod
+    def build(
+        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+    ) -> Any:
+        """Build the model of a graph. It knows its graph (`graph_of`).
+
+        Args:
+            graph: what to build.
+            device: where it lives, in the library's words; None leaves that to the library.
+            dtype: of its numbers, in the library's words; None is the library's default.
+            seed: the initial weights depend on it alone; None draws from the library's global generator.
+            state: the weights, all of them; nothing is drawn then.
+
+        Raises:
+            SpecError: `unsupported-op`: it cannot run the network.
+            ValueError: a device or type that it does not take, or a state that does not fit the graph.
+        """
+
+    @abstractmethod
+    def owns(self, model: Any) -> bool:
+        """Whether a model is one of this backend's library, built by archc or not."""
+
+    @abstractmethod
+    def unwrap(self, model: Any) -> Any:
+        """The model that archc built, out of what its library may have put around it; else the model itself."""
+
+    @abstractmethod
+    def graph_of(self, model: Any) -> Graph | None:
+        """The graph that a model was built from; None where archc did not build it. Wrappers do not matter."""
+
+    @abstractmethod
+    def read(self, model: Any, graph: Graph | None = None) -> State:
+        """A copy of a model's weights, 32-bit floats where NumPy lacks the type; counters of batches too.
+
+        Weights that the model does not have in the graph's shape are left out; `changed` names them.
+
+        Args:
+            model: a model of this backend.
+            graph: what its layers are named after, if not its own graph.
+
+        Raises:
+            ValueError: there is no graph, or there are no numbers, as on torch's meta device.
+        """
+
+    @abstractmethod
+    def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
+        """Set the weights that a state holds; the others stay as they are. The model keeps its types and devices.
+
+        On torch's meta device, what is written comes into being on the CPU. Counters that a library does not have are
+        skipped.
+
+        Raises:
+            ValueError: there is no graph, or a key or shape that is not the graph's or not the model's; then nothing
+                was written.
+        """
+
+    @abstractmethod
+    def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
+        """The tensors by which a model differs from its graph, by the model's own names: replaced, removed or added.
+
+        Args:
+            model: a model of this backend.
+            graph: what the model should be.
+            keys: the weights to look at, by canonical name; whatever belongs to the layers of others may differ.
+        """
+
+    def _known(self, model: Any, graph: Graph | None) -> Graph:
+        """The graph that was passed, or the model's own."""
+        known = graph or self.graph_of(model)
+        if known is None:
+            raise ValueError(f"this `{type(model).__name__}` was not built by archc: pass the graph that it follows")
+        return known
+
+
+class Emitter(Backend):
+    """A backend that writes a network into a file, without building a model first."""
+
+    suffix: ClassVar[str]
+    """What the file's name ends in."""
+
+    @abstractmethod
+    def emit(self, graph: Graph, state: State, path: Path, **options: Any) -> None:
+        """Write a network with its weights; the backend says which options it takes.
+
+        Raises:
+            SpecError: `unsupported-op`.
+            ValueError: a state that does not fit the graph.
+            OSError: the file cannot be written.
+        """
+
+
+def check(state: State, graph: Graph) -> None:
+    """Check that a state has all weights of a graph, and no others.
+
+    Raises:
+        ValueError: it does not; the message names the first of them.
+    """
+    if found := problems(state, graph):
+        more = f", and {len(found) - 3} more" if len(found) > 3 else ""
+        raise ValueError(f"the state does not fit `{graph.name}`: {', '.join(found[:3])}{more}")
+
+
+def not_made(backend: str, graph: Graph, wrong: Sequence[str]) -> SpecError:
+    """The error of a new model whose tensors, `wrong`, are not those that its graph states; for the caller to raise."""
+    return fail(
+        "unsupported-op",
+        f"the {backend} backend does not make the tensors that `{graph.name}` states: {one_of(wrong, 3)}",
+        help="the rule of an operation must make a layer with the weights that the operation states, and no others",
+    )
+
+
+def raw(graph: Graph) -> Graph:
+    """A detector's plain network: an image in, the predictions of all heads on levels out.
+
+    What runs on proposals is not in it. For other networks it is the graph itself.
+    """
+    return graph if graph.detector is None and not graph.calls else replace(graph, detector=None, calls=())
+
+
+def _regions(graph: Graph) -> Iterator[Region]:
+    yield from graph.regions
+    for call in graph.calls:
+        yield from call.graph.regions
+
+
+def span(graph: Graph, region: Region) -> Span | None:
+    """Where a row is written, if the graph still knows its spec; a detector's own heads stand under `detector`."""
+    if not isinstance(graph.spec, Spec):
+        return None
+    stage, row = region.source
+    return graph.spec.span("stages", stage, row) if stage in graph.spec.stages else graph.spec.span("detector")

@@ -1,0 +1,80 @@
+"""What compiles but is probably not meant, where only the passes' result and the shapes show it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from archc.document.diagnostics import Diagnostic
+from archc.ir import ops
+from archc.ir.graph import Graph, Node, Region
+from archc.language.schema import Spec
+
+
+def lint(written: Spec, rewritten: Spec, graph: Graph) -> Iterator[Diagnostic]:
+    """Warnings about a network: `written` is its spec, `rewritten` the same after all passes."""
+    yield from _fixed_sizes(written, rewritten, graph)
+    yield from _scaled_classes(written, rewritten)
+
+
+def _fixed_sizes(written: Spec, rewritten: Spec, graph: Graph) -> Iterator[Diagnostic]:
+    """A warning for every row that flattens a feature map whose size follows from the input's.
+
+    Rows without a column `flatten` decide by themselves, and are left alone.
+    """
+    for region in graph.regions:
+        row = rewritten.stages[region.stage][region.row]
+        if row.__dict__.get("flatten", False) is not None:
+            continue
+        for node in region.subgraph.nodes:
+            if not isinstance(node.op, ops.Flatten) or not _follows_input(graph, region.full(node.name)):
+                continue
+            flattened = graph.shapes()[_source(region, node)]
+            yield Diagnostic(
+                "fixed-size",
+                f"row `{region.name}` ({row.block}) flattens {ops.show(flattened)}, which ties the network to the "
+                f"input size {ops.show(graph.input.shape[1:])}",
+                written.span("stages", *row.at),
+                help="put a `{block: pool}` row before it, or write `flatten: true` if this is meant",
+                severity="warning",
+            )
+
+
+def _follows_input(graph: Graph, name: str) -> bool:
+    """Whether the height and width of a value, or of what was flattened to it, follow from the input's."""
+    while name != graph.input.name:
+        stage, number, *local = name.split(".")
+        region = graph.region[f"{stage}.{number}"]
+        node = next(node for node in region.subgraph.nodes if node.name == ".".join(local))
+        if isinstance(node.op, ops.GlobalPool):
+            return False
+        name = _source(region, node)
+    return True
+
+
+def _source(region: Region, node: Node) -> str:
+    """The full name of the input that an operation has its height and width from."""
+    name = node.inputs[1] if isinstance(node.op, ops.Resize) else node.inputs[0]
+    placeholders = [placeholder.name for placeholder in region.subgraph.placeholders]
+    return region.inputs[placeholders.index(name)] if name in placeholders else region.full(name)
+
+
+def _scaled_classes(written: Spec, rewritten: Spec) -> Iterator[Diagnostic]:
+    """A warning for every width that is written as `${num_classes}` and that a multiplier changes."""
+    seen: set[tuple[str, int, str]] = set()
+    for _, _, row in rewritten.rows():
+        for name, _ in row.channel_fields():
+            width = row.__dict__.get(name)
+            path = ("stages", *row.at, name)
+            if width == written.num_classes or not isinstance(width, int) or (*row.at, name) in seen:
+                continue
+            if "num_classes" not in written.text(*path):
+                continue
+            seen.add((*row.at, name))
+            by = "width_mult" if written.width_mult != 1.0 else "reduced_tail"
+            yield Diagnostic(
+                "scaled-classes",
+                f"`{name}` is {width:,}, but there are {written.num_classes:,} classes: `{by}` scales it",
+                written.span(*path),
+                help="write `scale: fixed` in this row",
+                severity="warning",
+            )

@@ -1,0 +1,58 @@
+"""Optional libraries: they are imported where they are needed, and a missing one ends in a message, not a traceback."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from typing import Any
+
+_EXTRAS = {
+    "torch": "torch",
+    "safetensors": "torch",
+    "numpy": "torch",
+    "torchvision": "detection",
+    "PIL": "predict",
+    "keras": "keras",
+    "fvcore": "fvcore",
+}
+"""The extra that installs each optional library, by the name it is imported under."""
+
+
+class MissingExtraError(ImportError):
+    """A library that one of archc's extras installs is missing; the message says what to install."""
+
+
+def require(module: str, extra: str) -> Any:
+    """Import a module that comes with one of archc's extras.
+
+    Raises:
+        MissingExtraError: it is not installed.
+        ImportError: it is installed, but cannot be imported.
+    """
+    package = module.partition(".")[0]
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
+            return importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if _package(error) != package:
+            raise
+        raise MissingExtraError(_message(package, extra), name=package) from None
+
+
+def missing(error: ImportError) -> str:
+    """What to say about an import that failed because an extra is not installed; empty for any other failure."""
+    if isinstance(error, MissingExtraError):
+        return str(error)
+    package = _package(error)
+    if isinstance(error, ModuleNotFoundError) and package in _EXTRAS:
+        return _message(package, _EXTRAS[package])
+    return ""
+
+
+def _package(error: ImportError) -> str:
+    return (error.name or "").partition(".")[0]
+
+
+def _message(package: str, extra: str) -> str:
+    return f"this needs {package}, which is not installed: pip install 'archc[{extra}]'"
