@@ -97,20 +97,26 @@ def specs() -> tuple[str, ...]:
     return tuple(_load.LIBRARY.names())
 
 
-def check(source: SpecSource, overrides: Sequence[str] = ()) -> tuple[Diagnostic, ...]:
+def check(
+    source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()
+) -> tuple[Diagnostic, ...]:
     """Everything that is wrong with a spec, or probably not meant: load it and lower it, without building a network.
 
     Args:
         source: a file's path, a bundled name, or a mapping.
         overrides: as for `load`; a sweep checks every combination.
+        allow: as for `load`.
 
     Returns:
         Errors and warnings, each once, in the order in which they were found. A mistake in a spec or an override is
         never raised.
+
+    Raises:
+        ValueError: `allow` holds what cannot be a package's name.
     """
     found: list[Diagnostic] = []
     try:
-        document = _load.document(source, REGISTRY)
+        document = _load.document(source, REGISTRY.allowing(allow))
         for chosen in sweep_of(parse(overrides)):
             found += _checked(document, chosen)
     except SpecError as error:
