@@ -57,7 +57,13 @@ class Declared:
     @property
     def words(self) -> list[str]:
         """The values that `Literal` members allow, as text."""
-        return [str(word) for member in self.members if get_origin(member) is Literal for word in get_args(member)]
+        return self.words_of(frozenset())
+
+    def words_of(self, labels: frozenset[str]) -> list[str]:
+        """The same of the members that pydantic's labels name, or of all where they name none."""
+        literals = [get_args(member) for member in self.members if get_origin(member) is Literal]
+        named = [words for words in literals if f"literal[{','.join(map(repr, words))}]" in labels]
+        return [str(word) for words in named or literals for word in words]
 
     @property
     def discriminator(self) -> str | None:

@@ -213,7 +213,7 @@ def _mistyped(facts: list[_Fact]) -> Diagnostic:
 
 def _words(fact: _Fact) -> Sequence[str]:
     """The words that a fact says are allowed."""
-    return fact.declared.words if fact.kind == "literal_error" and fact.declared else ()
+    return fact.declared.words_of(fact.labels) if fact.kind == "literal_error" and fact.declared else ()
 
 
 def _how_to_write(value: object, types: list[str], fact: _Fact | None) -> str:

@@ -286,7 +286,8 @@ class _Computed:
             self.refused[leaf[0]] = leaf[1], error.diagnostics[0]
 
     def _check(self, leaf: Leaf) -> None:
-        from archc.document import omegaconf_values  # `values` has imported it
+        with IMPORTING:
+            from archc.document import omegaconf_values
 
         text, span = str(leaf[1].value), leaf[1].span
         if len(text) > MAX_LENGTH:
@@ -317,7 +318,7 @@ class _Computed:
         text, span = f"`{str(leaf[1].value)[:60]}`", leaf[1].span
         if not self.resolvers and span.source.kind == "file":
             message = f"{text} calls a resolver; a {self.noun} that comes with weights cannot"
-            help = f"it may come from a stranger; where you trust it, name the {self.noun} itself"
+            help = f"where you trust it, name the {self.noun} itself: {self.noun.upper()} --weights FILE"
             raise fail("interpolation", message, span, help=help)
         if name not in RESOLVERS and (name.startswith("oc.") or not is_registered(name)):
             help = "write a reference such as `${dropout}`, or an environment variable as `${oc.env:NAME}`"

@@ -90,6 +90,16 @@ class DocumentModel(Settings):
 
     _provenance: Provenance | None = PrivateAttr(None)
     _warnings: tuple[Diagnostic, ...] = PrivateAttr(())
+    _rewritten: bool = PrivateAttr(False)
+
+    def replace(self, **changes: Any) -> Self:
+        """A copy with these fields changed, for passes. It still says where its values were written.
+
+        It cannot be overridden: that starts from the text, so it would lose the changes.
+        """
+        copy = super().replace(**changes)
+        copy._rewritten = True
+        return copy
 
     def override(self, changes: Mapping[str, object] | None = None, /, **keys: object) -> Self:
         """A new document with these values changed: `spec.override({"stages.c4.0.out": 48}, width_mult=0.5)`.
@@ -98,10 +108,10 @@ class DocumentModel(Settings):
 
         Raises:
             SpecError: an unknown key, or a value that does not fit.
-            TypeError: a pass has rewritten the document, so that it no longer has a text to change.
+            TypeError: a pass has rewritten the document, or it was made without a text.
         """
-        if self._provenance is None:
-            raise TypeError("a spec that a pass has rewritten cannot be overridden; override the loaded one")
+        if self._provenance is None or self._rewritten:
+            raise TypeError("only a loaded document can be overridden, not one that a pass or Python code has made")
         return self._provenance.override(self, {**(changes or {}), **keys})
 
     @property

@@ -102,18 +102,18 @@ def github(diagnostic: Diagnostic) -> Text:
     """A workflow command, which GitHub shows as an annotation at the line."""
     span, properties = diagnostic.span, {}
     if span is not None and span.source.kind == "file":
-        properties = {"file": visible(span.source.name), "line": str(span.line), "col": str(span.column)}
+        properties = {"file": span.source.name, "line": str(span.line), "col": str(span.column)}
         properties["endColumn"] = str(span.column + span.length)
     properties["title"] = f"archc {diagnostic.id}"
-    where = f"{visible(str(span))}: " if span is not None and span.source.kind != "file" else ""
+    where = f"{span}: " if span is not None and span.source.kind != "file" else ""
     lines = (diagnostic.message, diagnostic.label, *diagnostic.notes, diagnostic.help)
-    body = "\n".join(visible(part, line_breaks=True) for part in lines if part)
+    body = "\n".join(part for part in lines if part)
     shown = ",".join(f"{key}={_property(value)}" for key, value in properties.items())
     return Text(f"::{diagnostic.severity} {shown}::{_data(where + body)}")
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _property(text: str) -> str:

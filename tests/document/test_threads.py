@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+import archc
+from archc.document.lazy import NEEDS_HYDRA
 
 PROGRAM = """
 import sys, threading
@@ -48,3 +52,26 @@ def test_cold_threads(tmp_path: Path, attempt: int) -> None:
     child.write_text("defaults: [mnv3_small, _self_]\nnum_classes: 10\n", encoding="utf-8")
     done = subprocess.run([sys.executable, "-c", PROGRAM, str(child)], capture_output=True, text=True, check=False)
     assert (done.stdout.strip(), done.returncode) == ("[]", 0), done.stderr
+
+
+def test_every_import_of_hydra_is_behind_the_lock() -> None:
+    found, unlocked = set(), []
+    for path in Path(archc.__file__).parent.rglob("*.py"):
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        locked = {
+            id(node)
+            for block in ast.walk(tree)
+            if isinstance(block, ast.With)
+            and any(ast.unparse(item.context_expr) == "IMPORTING" for item in block.items)
+            for node in ast.walk(block)
+        }
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import | ast.ImportFrom) else []
+            module = getattr(node, "module", None)
+            full = [f"{module}.{name}" if module else name for name in names]
+            if any(name.split(".")[0] in ("hydra", "omegaconf") for name in full):
+                found.add(path.stem)
+            if any(part in NEEDS_HYDRA for name in full for part in name.split(".")) and id(node) not in locked:
+                unlocked.append(f"{path}:{node.lineno}")
+    assert found == set(NEEDS_HYDRA)
+    assert unlocked == []
