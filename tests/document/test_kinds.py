@@ -146,19 +146,49 @@ def test_sweeps(kind: Kind[Recipe]) -> None:
 @pytest.mark.parametrize(
     ("text", "id", "at", "message", "hint"),
     [
-        ("epoch: 3\n" + BASE.replace("epochs: 300\n", ""), "unknown-key", "epoch", "`epoch` is not a key of a recipe", "did you mean `epochs`?"),
-        (BASE.replace("lr: 0.5", "lr: 0.5, momentun: 0"), "unknown-key", "momentun", "`momentun` is not a key of `optimiser`", "did you mean `momentum`?"),
-        (BASE.replace("kind: sgd", "kind: adan"), "invalid-value", "adan", "`kind` cannot be `adan`", "did you mean `adam`?"),
+        (
+            "epoch: 3\n" + BASE.replace("epochs: 300\n", ""),
+            "unknown-key",
+            "epoch",
+            "`epoch` is not a key of a recipe",
+            "did you mean `epochs`?",
+        ),
+        (
+            BASE.replace("lr: 0.5", "lr: 0.5, momentun: 0"),
+            "unknown-key",
+            "momentun",
+            "`momentun` is not a key of `optimiser`",
+            "did you mean `momentum`?",
+        ),
+        (
+            BASE.replace("kind: sgd", "kind: adan"),
+            "invalid-value",
+            "adan",
+            "`kind` cannot be `adan`",
+            "did you mean `adam`?",
+        ),
         (BASE.replace("kind: sgd, ", ""), "missing-key", "{lr: 0.5}", "`optimiser` needs `kind`", ""),
         (BASE + "schedule: cos\n", "invalid-value", "cos", "`schedule` cannot be `cos`", "did you mean `cosine`?"),
         (BASE + "schedule: stp\n", "invalid-value", "stp", "`schedule` cannot be `stp`", "did you mean `step`?"),
         (BASE.replace("176", "0"), "invalid-value", "0", "`size` must be at least 1, not `0`", ""),
-        (BASE + "batch: ${epoch}\n", "interpolation", "${epoch}", "`${epoch}` names nothing: the recipe has no `epoch`", "did you mean `epochs`?"),
+        (
+            BASE + "batch: ${epoch}\n",
+            "interpolation",
+            "${epoch}",
+            "`${epoch}` names nothing: the recipe has no `epoch`",
+            "did you mean `epochs`?",
+        ),
         (BASE + "batch: [1]\n", "invalid-value", "[1]", "`batch` must be a whole number, not a list of 1", ""),
         ("epochs: 1\n", "missing-key", "e", "a recipe needs `optimiser`", ""),
-        ("defaults: [bose]\n", "unknown-parent", "bose", "there is no recipe `bose` to inherit", "did you mean `base`?"),
+        (
+            "defaults: [bose]\n",
+            "unknown-parent",
+            "bose",
+            "there is no recipe `bose` to inherit",
+            "did you mean `base`?",
+        ),
     ],
-)  # fmt: skip
+)
 def test_mistakes_are_told_as_for_specs(
     kind: Kind[Recipe], tmp_path: Path, text: str, id: str, at: str, message: str, hint: str
 ) -> None:
