@@ -1,7 +1,7 @@
 """Backends: what turns a graph into something that a library runs. One package each; they never import each other.
 
 `archc.backends.protocol` says what a backend is. To add one: a package with an object `BACKEND`, and an entry in
-`BACKENDS`. Users add entries of their own to that table: `BACKENDS["mine"] = Entry("my_package.backend", "my_library")`.
+`BACKENDS`. Users add their own entries: `BACKENDS["mine"] = Entry("my_package.backend", "my_library")`.
 """
 
 from __future__ import annotations

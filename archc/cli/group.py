@@ -140,7 +140,7 @@ class _Standard(io.FileIO):
         super().__init__(number, "wb", closefd=False)
         self._title = name
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         """As every file's."""
         try:
             return super().write(data)

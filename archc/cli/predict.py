@@ -64,7 +64,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
 @click.option(
     "-o",
     "--output",
-    type=click.Path(path_type=Path),
+    type=arguments.output_path(),
     help="Draw the mask or the boxes over the image into this file; for several images, into this directory.",
 )
 @arguments.force
@@ -164,7 +164,7 @@ def _show(
     with warnings.catch_warnings(), Progress("predicting", len(images)) as progress:
         warnings.simplefilter("ignore")  # Pillow's remarks on odd files; what makes one unusable is an error
         for batch in _batches(predictor, images, asked.batch_size or 1, progress):
-            drawn, failed = _drawn(batch, drawings)
+            drawn, failed = _drawn(batch, drawings, asked.force)
             written += drawn.values()
             undrawn += len(failed)
             with progress.aside():
@@ -189,7 +189,7 @@ def _show(
 
 
 def _drawn(
-    batch: Sequence[Result | Skipped], drawings: Mapping[Path, Path]
+    batch: Sequence[Result | Skipped], drawings: Mapping[Path, Path], force: bool
 ) -> tuple[dict[Path | None, Path], list[str]]:
     """Draw what is to be drawn: the files that were written, by image, and why others could not be."""
     from archc.cli.drawings import save
@@ -204,7 +204,7 @@ def _drawn(
         from archc.prediction.draw import draw
 
         try:
-            save(draw(result), place)
+            save(draw(result), place, overwrite=force)
             drawn[result.path] = place
         except click.ClickException as error:
             failed.append(error.message)

@@ -14,7 +14,7 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
-from archc.backends import backend_of, builder
+from archc.backends import builder, of
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Shape, ShapeError, infer
@@ -27,7 +27,6 @@ from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, Torc
 from archc.prediction.segment import Segmenter
 from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
-from archc.weights import keras_file
 from archc.weights.load import load_weights
 
 
@@ -84,7 +83,7 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
         MissingExtraError: Keras is not installed.
     """
     names = class_names(options.classes, task.kind, task.classes)
-    if task.kind != "boxes" and keras_file.named_by(checkpoint):
+    if task.kind != "boxes" and checkpoint.suffix == ".keras":
         from archc.backends import keras
 
         try:
@@ -109,12 +108,17 @@ def from_model(
     Without a `device`, the network stays where it is; with one, a copy of a torch module is moved there.
 
     Raises:
-        PredictionError: class names that do not fit, a threshold below the detector's own, a module on the meta
-            device, or a device that cannot be used, such as any for a Keras model, which Keras places itself.
+        PredictionError: class names that do not fit, a threshold below the detector's own, a detector's plain network,
+            a module on the meta device, or a device that cannot be used, such as any for a Keras model, which Keras
+            places itself.
     """
     names = class_names(options.classes, task.kind, task.classes)
     _check_threshold(graph, options.threshold)
-    if backend_of(model) == "keras":
+    backend = of(model)
+    if task.kind == "boxes" and backend is not None and not backend.detects:
+        message = f"the {backend.name} model of `{graph.name}` returns the raw predictions of its heads, not boxes"
+        raise PredictionError(Diagnostic("not-a-classifier", message, help="build the detector with torch"))
+    if backend is not None and backend.name == "keras":
         if device is not None:
             raise _no_device(str(device), "Keras places a model itself; leave `device` out")
         return _predictor(graph, task, KerasScores(model, None, task.output), names, options)
@@ -142,8 +146,6 @@ def _check_threshold(graph: Graph, threshold: float | None) -> None:
 def _load(model: Any, checkpoint: Path) -> tuple[Diagnostic, ...]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)  # the report has them
-        if file := keras_file.named_by(checkpoint):
-            return tuple(keras_file.load_weights(model, file).warnings)
         return tuple(load_weights(model, checkpoint).warnings)
 
 

@@ -16,7 +16,7 @@ from archc.language.schema import Spec
 from archc.prediction.errors import PredictionError
 from archc.prediction.libraries import check_libraries
 from archc.prediction.results import Classified, Detected, Segmented, Skipped
-from archc.prediction.sources import Images, Source, collect
+from archc.prediction.sources import Images, ImageSource, collect
 from archc.prediction.task import Task, task_of
 from archc.prediction.thresholds import keeping
 from archc.prediction.trained import find
@@ -46,14 +46,15 @@ def predict(
 ) -> list[Answer]:
     """Predict what is in images; see `archc.predict`."""
     check_libraries()
-    from archc.backends import backend_of
+    from archc.backends import of
     from archc.prediction.network import Options, evaluating, from_model
     from archc.weights.origin import graph_of, unwrapped
 
     _check_numbers(top, threshold, batch_size)
     sources = collect(images)
     options = Options(top, threshold, classes)
-    keras = backend_of(model_or_path) == "keras"
+    backend = of(model_or_path)
+    keras = backend is not None and backend.name == "keras"
     if not keras and not isinstance(model_or_path, sys.modules["torch"].nn.Module):
         graph, spec, checkpoint = _named(model_or_path, overrides, weights, threshold, allow)
         task = _task(graph, spec, options)
@@ -112,7 +113,9 @@ def _load(
     return loaded.predictor
 
 
-def _run(predictor: Predictor[Answer], task: Task, sources: Sequence[Source], batch_size: int | None) -> list[Answer]:
+def _run(
+    predictor: Predictor[Answer], task: Task, sources: Sequence[ImageSource], batch_size: int | None
+) -> list[Answer]:
     from archc.prediction.network import default_batch
     from archc.prediction.predictor import run
 

@@ -57,14 +57,13 @@ def find(
         SpecError: as `archc.load`; or a spec beside the weights that names Python code or calls a resolver.
         WeightsError: a file of weights that cannot be read.
     """
-    checkpoint = None if weights is None else _regular(Path(fspath(weights)))
+    checkpoint = None if weights is None else _model_in(_regular(Path(fspath(weights))))
     if isinstance(source, Mapping):
         return _named(source, changes, _needed("the spec", checkpoint), allow)
     name = fspath(source)
     path = Path(name)
     if path.is_dir():
-        models = [path / file for file in MODEL_FILES.values()]
-        spec, own = path / SPEC_FILE, next((model for model in models if model.is_file()), models[0])
+        spec, own = path / SPEC_FILE, _model_in(path)
         _check_directory(path, [spec] if checkpoint else [spec, own])
         return _built(read_file(spec), path.name, changes, checkpoint or own)
     if path.suffix in (".keras", ".safetensors"):
@@ -115,6 +114,22 @@ def _regular(path: Path) -> Path:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise PredictionError(Diagnostic("no-weights", f"`{path}` is not a regular file"))
     return path
+
+
+def _model_in(path: Path) -> Path:
+    """The file of weights in a directory that `archc build -o` wrote; any other path as it is.
+
+    Raises:
+        PredictionError: the directory holds weights for several backends, perhaps of different networks.
+    """
+    if not path.is_dir():
+        return path
+    models = [path / file for file in MODEL_FILES.values()]
+    found = [model for model in models if model.is_file()]
+    if len(found) > 1:  # `archc build -o` never leaves two
+        message = f"`{path}` holds {' and '.join(model.name for model in found)}"
+        raise PredictionError(Diagnostic("no-weights", message, help="name the file to predict with"))
+    return (found or models)[0]
 
 
 def _check_directory(directory: Path, needed: Sequence[Path]) -> None:

@@ -91,9 +91,7 @@ def test_what_a_head_needs_is_told_at_the_detector(backend: Builder) -> None:
     graph = archc.lower(archc.load("ssdlite320_mnv3_large"))
     odd = graph.regions[-1]
     (act,) = [node for node in odd.subgraph.nodes if node.name == "depthwise.act"]
-    nodes = tuple(
-        node._replace(op=ops.Activation("mystery")) if node is act else node for node in odd.subgraph.nodes
-    )
+    nodes = tuple(node._replace(op=ops.Activation("mystery")) if node is act else node for node in odd.subgraph.nodes)
     broken = replace(graph, regions=(*graph.regions[:-1], replace(odd, subgraph=replace(odd.subgraph, nodes=nodes))))
     (problem,) = backend.unsupported(broken)
     assert problem.span == graph.spec.span("detector")  # type: ignore[union-attr]

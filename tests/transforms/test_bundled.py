@@ -54,7 +54,7 @@ def test_inference_is_exact(name: str) -> None:
     biases = sum(node.shape.channels for node in norms)  # no convolution before a norm has a bias of its own
     trained = sum(2 * node.shape.channels for node in norms if not node.op.frozen)  # type: ignore[union-attr]
     assert after.total.params == before.total.params - trained + biases
-    assert archc.report(after).params == after.total.params
+    assert archc.report(after).to_dict()["params"] == after.total.params
 
     assert Graph.from_json(json.loads(json.dumps(after.to_json()))) == after
     assert after.before == before

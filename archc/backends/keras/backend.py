@@ -22,14 +22,23 @@ class Keras(Builder):
     name = "keras"
 
     def supports(self, op: Op) -> bool:
+        """Whether there is a rule for it."""
         return supports(op)
 
     def covers(self, graph: Graph) -> Graph:
+        """Without what runs on proposals."""
         return replace(graph, calls=()) if graph.calls else graph
 
     def build(
-        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+        self,
+        graph: Graph,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+        state: State | None = None,
     ) -> Any:
+        """See `archc.build`."""
         self.require(graph)
         covered = self.covers(graph)
         if state is not None:
@@ -39,21 +48,28 @@ class Keras(Builder):
         return building.build(covered, device=device, dtype=dtype, seed=seed, state=state)
 
     def owns(self, model: Any) -> bool:
+        """Whether it is a Keras model."""
         return isinstance(model, keras.Model)
 
     def unwrap(self, model: Any) -> Any:
+        """The model itself: Keras has no wrappers."""
         return model
 
     def graph_of(self, model: Any) -> Graph | None:
-        return vars(model).get(GRAPH)
+        """The graph that `build` has left on the model."""
+        graph: Graph | None = vars(model).get(GRAPH)
+        return graph
 
     def read(self, model: Any, graph: Graph | None = None) -> State:
+        """See `Builder.read`."""
         return tensors.read(model, self.covers(self._known(model, graph)))
 
     def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
+        """See `Builder.write`."""
         tensors.write(model, self.covers(self._known(model, graph)), state)
 
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
+        """See `Builder.changed`."""
         return tensors.changed(model, self.covers(graph), keys)
 
 

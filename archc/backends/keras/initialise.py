@@ -78,7 +78,7 @@ class Initial:
 
 
 def settle(layer: Any) -> None:
-    """Replace the initializers of this module by Keras's own once they have been used, so that the layer can be saved."""
+    """Replace the initializers of this module, once used, by Keras's own, so that the layer can be saved."""
     for name, used in list(vars(layer).items()):
         if isinstance(used, Draw):
             setattr(layer, name, used.stock())

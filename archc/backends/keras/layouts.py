@@ -23,7 +23,8 @@ class Layout(NamedTuple):
 
     def shape(self, weight: Weight) -> tuple[int, ...]:
         """The shape in which the layer keeps a weight."""
-        return self.ours(np.broadcast_to(np.float32(0), weight.shape), weight).shape
+        shape: tuple[int, ...] = self.ours(np.broadcast_to(np.float32(0), weight.shape), weight).shape
+        return shape
 
 
 Layouts = Callable[[Any, Sequence[Shape]], Mapping[str, Layout]]

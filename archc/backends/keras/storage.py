@@ -11,6 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import zipfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +39,7 @@ def save(model: Any, path: Path, *, overwrite: bool = True) -> None:
 
 def _normalise(source: Path, target: Path) -> None:
     """Copy an archive without what depends on the run."""
-    rewritten = {_CONFIGURATION: _number_shared_objects, _METADATA: _set_time}
+    rewritten: Mapping[str, Callable[[Any], Any]] = {_CONFIGURATION: _number_shared_objects, _METADATA: _set_time}
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, "w") as new:
         for name in old.namelist():
             member = zipfile.ZipInfo(name)  # dated 1980-01-01, the first day that the format knows

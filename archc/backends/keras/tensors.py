@@ -18,7 +18,6 @@ from archc.ir.graph import Graph
 from archc.ir.ops import Weight
 from archc.ir.state import Array, State, is_counter
 
-
 _NOWHERE = Layout("(no layout)")
 """Of a weight that the operation's rule does not know."""
 
@@ -77,7 +76,9 @@ def write(model: Any, graph: Graph, state: State) -> None:
         if key not in known:
             raise ValueError(f"`{key}` is no weight of `{graph.name}`")
         if not known[key].fits:
-            raise ValueError(f"the model has no `{known[key].name}` that fits `{key}`: it was changed after it was built")
+            raise ValueError(
+                f"the model has no `{known[key].name}` that fits `{key}`: it was changed after it was built"
+            )
         if tuple(value.shape) != known[key].weight.shape:
             raise ValueError(f"`{key}` is {list(value.shape)}, not {list(known[key].weight.shape)}")
     for key, one in known.items():

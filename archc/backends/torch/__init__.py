@@ -1,10 +1,17 @@
 """The PyTorch backend: a graph as an ordinary `torch.nn.Module`."""
 
 from archc.backends.torch.backend import BACKEND
-from archc.backends.torch.build import assemble, build
 from archc.backends.torch.emit import module_path
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import EXPRESSIONS, RULES, uninitialised
 from archc.backends.torch.parts import paths
 
-__all__ = ["BACKEND", "EXPRESSIONS", "RULES", "assemble", "build", "initialise", "module_path", "paths", "uninitialised"]
+__all__ = [
+    "BACKEND",
+    "EXPRESSIONS",
+    "RULES",
+    "initialise",
+    "module_path",
+    "paths",
+    "uninitialised",
+]

@@ -11,8 +11,8 @@ from archc.backends.protocol import Builder, span
 from archc.backends.torch import build as building
 from archc.backends.torch import tensors
 from archc.backends.torch.layers import supports
-from archc.backends.torch.parts import limits
-from archc.document.diagnostics import Diagnostic
+from archc.backends.torch.parts import Plan, limits, plan
+from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -28,24 +28,35 @@ class Torch(Builder):
     detects = True
 
     def supports(self, op: Op) -> bool:
+        """Whether there is a rule for it."""
         return supports(op)
 
     def limits(self, graph: Graph) -> Iterator[Diagnostic]:
-        for region, message in limits(graph):
-            yield Diagnostic("unsupported-op", message, None if region is None else span(graph, region))
+        """Shared rows that differ, and levels that make no detector of torchvision's."""
+        yield from _limits(plan(graph))
 
     def build(
-        self, graph: Graph, *, device: Any = None, dtype: Any = None, seed: int | None = None, state: State | None = None
+        self,
+        graph: Graph,
+        *,
+        device: Any = None,
+        dtype: Any = None,
+        seed: int | None = None,
+        state: State | None = None,
     ) -> nn.Module:
-        self.require(graph)
-        return building.build(graph, device=device, dtype=dtype, seed=seed, state=state)
+        """See `archc.build`."""
+        planned = plan(graph)
+        if found := self.lacking(graph) or tuple(_limits(planned)):
+            raise SpecError(found)
+        return building.build(planned, device=device, dtype=dtype, seed=seed, state=state)
 
     def owns(self, model: Any) -> TypeGuard[nn.Module]:
-        # On Keras's torch backend, a Keras model is a torch module as well.
+        """Whether it is a torch module, and no Keras model: on Keras's torch backend, one is a torch module as well."""
         keras = any(kind.__module__.partition(".")[0] == "keras" for kind in type(model).__mro__)
         return isinstance(model, nn.Module) and not keras
 
     def unwrap(self, model: Any) -> nn.Module:
+        """Out of `torch.compile` and `DataParallel`."""
         inner = model
         while GRAPH not in vars(inner):
             found = [inner._modules[name] for name in _WRAPPERS if inner._modules.get(name) is not None]
@@ -55,16 +66,26 @@ class Torch(Builder):
         return inner  # type: ignore[no-any-return]
 
     def graph_of(self, model: Any) -> Graph | None:
+        """The graph that `build` has left on the model."""
         return vars(self.unwrap(model)).get(GRAPH)
 
     def read(self, model: Any, graph: Graph | None = None) -> State:
-        return tensors.read(self.unwrap(model), self._known(model, graph))
+        """See `Builder.read`."""
+        return tensors.read(self.unwrap(model), plan(self._known(model, graph)))
 
     def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
-        tensors.write(self.unwrap(model), self._known(model, graph), state)
+        """See `Builder.write`."""
+        tensors.write(self.unwrap(model), plan(self._known(model, graph)), state)
 
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
-        return tensors.changed(self.unwrap(model), graph, keys)
+        """See `Builder.changed`."""
+        return tensors.differing(self.unwrap(model).state_dict(), plan(graph), keys)
+
+
+def _limits(planned: Plan) -> Iterator[Diagnostic]:
+    for region, message in limits(planned):
+        place = None if region is None else span(planned.graph, region)
+        yield Diagnostic("unsupported-op", message, place)
 
 
 BACKEND = Torch()

@@ -104,8 +104,11 @@ def test_resizing_is_torchs_for_any_two_sizes(mode: Any) -> None:
 
 
 def test_a_network_that_flattens_takes_its_own_size_only() -> None:
-    rows = [{"block": "conv", "out": 4, "stride": 2}]
-    spec = {"name": "flat", "input": {"size": [10, 14]}, "stages": {"a": rows, "b": [{"block": "linear", "out": 3, "flatten": True}]}}
+    stages = {
+        "a": [{"block": "conv", "out": 4, "stride": 2}],
+        "b": [{"block": "linear", "out": 3, "flatten": True}],
+    }
+    spec = {"name": "flat", "input": {"size": [10, 14]}, "stages": stages}
     module, model = pair(archc.lower(archc.load(spec)))
     assert model.input_shape == (None, 10, 14, 3)
     assert max(errors(module, model, (10, 14)).values()) < 1e-5

@@ -307,8 +307,14 @@ def test_a_graph_that_makes_no_detector_is_told() -> None:
     faster = archc.lower(archc.load(LIGHT[0]))
     for broken, message in [
         (replace(graph, outputs=outputs), "there is no output `regression_2`"),
-        (replace(graph, outputs=crossed), "`regression_2` comes from `regression.1`, which does not read level `2` alone"),
-        (replace(graph, levels=dict(list(graph.levels.items())[:5])), "belongs neither to the backbone nor to the head"),
+        (
+            replace(graph, outputs=crossed),
+            "`regression_2` comes from `regression.1`, which does not read level `2` alone",
+        ),
+        (
+            replace(graph, levels=dict(list(graph.levels.items())[:5])),
+            "belongs neither to the backbone nor to the head",
+        ),
         (replace(faster, calls=()), "its heads on proposals are missing"),
         (replace(faster, detector=None), "heads on proposals, but no detector"),
     ]:
