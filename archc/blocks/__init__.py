@@ -26,7 +26,20 @@ from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
 from archc.language.registry import REGISTRY
 from archc.language.settings import Init
-from archc.language.values import Activation, Channels, Classes, Dilation, Epsilon, Expansion, Kernel, Padding, Positive, Probability, Reference, Stride
+from archc.language.values import (
+    Activation,
+    Channels,
+    Classes,
+    Dilation,
+    Epsilon,
+    Expansion,
+    Kernel,
+    Padding,
+    Positive,
+    Probability,
+    Reference,
+    Stride,
+)
 
 BUILTIN: dict[str, type[Block]] = {
     "conv": Conv,

@@ -13,7 +13,17 @@ from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
 from archc.language.settings import Init
-from archc.language.values import Activation, Channels, Dilation, Expansion, Kernel, OutActivation, Padding, Probability, Stride
+from archc.language.values import (
+    Activation,
+    Channels,
+    Dilation,
+    Expansion,
+    Kernel,
+    OutActivation,
+    Padding,
+    Probability,
+    Stride,
+)
 
 
 class InvertedResidual(Block):

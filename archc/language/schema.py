@@ -22,7 +22,18 @@ from archc.document.values import Anything, Expected, FrozenDict, Many, expect, 
 from archc.language.detector import Detector, check_detector
 from archc.language.registry import REGISTRY
 from archc.language.row import Row
-from archc.language.settings import DropPath, Init, Input, Norm, NormKind, Rounding, Squeeze, Table, parse_drop_path, parse_norm
+from archc.language.settings import (
+    DropPath,
+    Init,
+    Input,
+    Norm,
+    NormKind,
+    Rounding,
+    Squeeze,
+    Table,
+    parse_drop_path,
+    parse_norm,
+)
 from archc.language.values import Activation, Classes, Multiplier, Padding, Probability, Reference, References
 
 DilationPolicy = Literal["include_strided", "after_strided", "none_in_vit"]
