@@ -1,4 +1,4 @@
-"""What a model's annotations say about the value at a place: which models, which words, what in words."""
+"""What a model's annotations say about the value at a path: its models, its allowed words, its description."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Mark = TypeVar("_Mark")
 
 @dataclass(frozen=True)
 class Declared:
-    """An annotation taken apart: the members of its union, or it alone, and what is annotated beside them."""
+    """An annotation taken apart: the members of its union (or the annotation alone), and its metadata."""
 
     members: tuple[Any, ...]
     marks: tuple[object, ...] = ()
@@ -60,14 +60,14 @@ class Declared:
         return self.words_of(frozenset())
 
     def words_of(self, labels: frozenset[str]) -> list[str]:
-        """The same of the members that pydantic's labels name, or of all where they name none."""
+        """The same, but only of the members that pydantic's labels name. If they name none: of all."""
         literals = [get_args(member) for member in self.members if get_origin(member) is Literal]
         named = [words for words in literals if f"literal[{','.join(map(repr, words))}]" in labels]
         return [str(word) for words in named or literals for word in words]
 
     @property
     def discriminator(self) -> str | None:
-        """The key that tells the union's models apart, if it is a key."""
+        """The key that tells the union's models apart, if they have one."""
         for mark in self.marks:
             field = mark.discriminator if isinstance(mark, FieldInfo | Discriminator) else None
             if isinstance(field, str):
@@ -82,7 +82,7 @@ class Declared:
         return found or [mark.tag for mark in self.marks if isinstance(mark, Tag)]
 
     def step(self, part: str | int, labels: frozenset[str] = frozenset()) -> Declared | None:
-        """What is declared for an item or a key of the value; None where nothing is."""
+        """The declaration of an item or a key of the value, if there is one."""
         if isinstance(part, str):
             model = self.model(labels)
             if model is not None and part in keys_of(model).values():
@@ -91,25 +91,25 @@ class Declared:
         return Declared.of(Union[tuple(found)]) if found else None  # noqa: UP007
 
     def model(self, labels: frozenset[str] = frozenset()) -> type[BaseModel] | None:
-        """The model that a mapping is validated as: of several, the one that one of pydantic's labels names."""
+        """The model that a mapping is validated as. Of several, it is the one that pydantic's labels name."""
         models = self.models
         named = (model for model in models if model.__name__ in labels or labels & _own_tags(model))
         return next(named, models[0] if models else None)
 
 
 def keys_of(model: type[BaseModel]) -> Mapping[str, str]:
-    """Field names to the keys that documents have for them."""
+    """From a model's field names to the keys in its documents."""
     return {name: info.alias or name for name, info in model.model_fields.items()}
 
 
 def below(model: type[BaseModel], key: str) -> Declared:
-    """What is declared for a key of a model."""
+    """The declaration of a key of a model."""
     info = next((info for name, info in model.model_fields.items() if key == (info.alias or name)), None)
     return Declared.of_field(info) if info is not None else Declared(())
 
 
 def declared_at(model: type[BaseModel], path: Sequence[str | int], labels: frozenset[str]) -> Declared | None:
-    """What is declared for the value at a path below a model, which must not be empty.
+    """The declaration of the value at a path below a model.
 
     `labels` are the parts of pydantic's location that name members of unions.
     """
@@ -120,13 +120,13 @@ def declared_at(model: type[BaseModel], path: Sequence[str | int], labels: froze
 
 
 def _own_tags(model: type[BaseModel]) -> frozenset[str]:
-    """The values of the key that tells a model from the others of its union."""
+    """The values of the key that tells a model apart from the others in its union."""
     required = [Declared.of_field(info) for info in model.model_fields.values() if info.is_required()]
     return frozenset(word for declared in required for word in declared.words)
 
 
 def _items(annotation: Any, part: str | int) -> Iterator[Any]:
-    """What a container's annotation says of its items, or of the values behind its keys."""
+    """The annotation of a container's items, or of a mapping's values."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if not isinstance(origin, type) or not arguments:
         return

@@ -15,7 +15,7 @@ from archc.document.tree import Map, Tree, merge
 from archc.document.yaml import read_file
 
 Settle = Callable[[Map, Map], Map]
-"""What a kind of document does to the tree that a file inherits, given both, before the file is laid over it."""
+"""Takes the tree that a file inherits and the file's own; returns the inherited tree as it is to be merged."""
 
 
 def compose(path: Path, library: Library, name: str | None = None, settle: Settle | None = None) -> Map:

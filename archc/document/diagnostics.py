@@ -16,10 +16,10 @@ from typing import Literal
 Severity = Literal["error", "warning"]
 
 MAX_CANDIDATES = 1_000
-"""Words that a misspelt one is compared with; among more, the search would take longer than the reading."""
+"""At most so many words are compared with a misspelt one. Comparing more would take longer than reading the file."""
 
 LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
-"""YAML's line breaks, which are fewer than `str.splitlines` knows."""
+"""YAML's line breaks. `str.splitlines` knows more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ def did_you_mean(word: object, candidates: Iterable[str]) -> str:
 
 @lru_cache(maxsize=1024)  # a typo is often made in every row of a table
 def _did_you_mean(word: str, candidates: tuple[str, ...]) -> str:
-    # A word of one length is only near to words of about that length, and comparing costs more than measuring.
+    # Only words of about the same length can be near. Comparing lengths is cheap, comparing words is not.
     likely = [other for other in candidates if 0.4 * len(word) <= len(other) <= 2.5 * len(word)]
     close = difflib.get_close_matches(word, likely, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else ""

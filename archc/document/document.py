@@ -1,4 +1,4 @@
-"""From a file, a bundled name, a text or a mapping, and overrides, to a checked model of any kind."""
+"""Reads a document of any kind: from a file, a text or a mapping, with overrides, to a checked model."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ class Document(Generic[Model]):
 
 @dataclass
 class _Checked(Generic[Model]):
-    """A checked document's text: it knows where every value was written, and makes variants (a `Provenance`)."""
+    """The text behind a checked model: it knows where every value was written, and makes variants (a `Provenance`)."""
 
     kind: Kind[Model]
     tree: Map
@@ -128,7 +128,7 @@ class _Checked(Generic[Model]):
         return _Checked(self.kind, tree, self.resolvers, dict(self.memory)).build(problems)
 
     def _stands_alone(self, key: str, value: object) -> bool:
-        """Whether changing this key changes nothing else: a number at the top that no interpolation may reach."""
+        """Whether a change of this key changes no other value: a top-level number that no interpolation refers to."""
         if not isinstance(value, int | float) or key not in self.kind.keys or key in self.kind.readers:
             return False
         leaves = self.interpolated or []
@@ -185,7 +185,7 @@ class _Checked(Generic[Model]):
 
 
 def in_order(found: Sequence[Diagnostic]) -> list[Diagnostic]:
-    """In the order of the text, files first; nothing twice."""
+    """Sort problems by their place in the text, those in files first, and drop duplicates."""
 
     def place(problem: Diagnostic) -> tuple[bool, str, int, int]:
         span = problem.span
@@ -197,7 +197,7 @@ def in_order(found: Sequence[Diagnostic]) -> list[Diagnostic]:
 
 
 class _PythonOverride(Override):
-    """An override that Python code passed in: there is no text to point into."""
+    """An override from Python code. There is no text to point into."""
 
     @property
     def source(self) -> Source:

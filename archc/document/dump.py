@@ -47,7 +47,7 @@ def values(model: BaseModel, full: bool = False) -> dict[str, Any]:
 
 
 def _value(value: object, dumped: Any, full: bool) -> Any:
-    """A field's value: as pydantic writes it, but the models inside as `values` does."""
+    """A field's value as pydantic writes it, except that models inside are written by `values`."""
     if isinstance(value, BaseModel):
         return values(value, full)
     if isinstance(value, Mapping) and isinstance(dumped, Mapping) and len(value) == len(dumped):

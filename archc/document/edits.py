@@ -83,7 +83,7 @@ def _apply(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
 
 
 def _parent(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
-    """The container that the last key belongs to. A settings group that the file leaves out counts as empty."""
+    """The container of an override's last key. A settings group that the file leaves out counts as empty."""
     path = override.path
     node = tree
     for depth in range(len(path) - 1):
@@ -111,7 +111,7 @@ def _parent(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
 
 
 def _may_be_made(path: Path, override: Override, kind: Kind[Any]) -> bool:
-    """Whether an override may make a mapping that is not there."""
+    """Whether an override may create a mapping at this path."""
     return path in kind.groups or kind.makes(path, override.action in ("add", "force"))
 
 

@@ -1,4 +1,4 @@
-"""Pydantic's validation errors as diagnostics at the place in the text, in the words of a spec's author."""
+"""Turns pydantic's validation errors into diagnostics: at their place in the text, in the words of its author."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from archc.document.tree import Path, Tree, child, find, locate, plain
 from archc.document.values import Expected, Synonyms, show
 
 MAX_HINTS = 1_000
-"""Problems of one value that get a suggestion; more than that are not typos."""
+"""At most so many problems get a suggestion: a document with more has not just typos."""
 
 _TYPES = {
     "int_type": "a whole number",
@@ -30,7 +30,7 @@ _TYPES = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-"""The value is of another kind altogether; in a union, another member may have fitted better."""
+"""Errors that say only that the value has the wrong type. In a union, another member may come further."""
 _RANGES = {
     "finite_number": "a finite number",
     "greater_than": "greater than {gt}",
@@ -52,8 +52,8 @@ def from_validation(
     Messages call that value `owner`, such as `a spec`.
     """
     facts = [_Fact(details, tree, base, model) for details in error.errors(include_url=False)]
-    # A complaint about a value's type says nothing where another member of the same union came further: into the value,
-    # or to a complaint of another sort.
+    # Of a union, each member complains. If one of them accepted the value's type, and complains about something inside
+    # it or about its range, then the others' complaints about the type say nothing.
     further = {fact.place for fact in facts if not fact.mistyped}
     further |= {fact.place[:length] for fact in facts for length in range(len(fact.place))}
     groups: dict[Path, list[_Fact]] = {}
@@ -64,12 +64,12 @@ def from_validation(
 
 
 def unplaced(error: PydanticCustomError, span: Span) -> Diagnostic:
-    """A diagnostic from an error that a validator raised outside of pydantic."""
+    """The diagnostic for an error that a validator raised when called without pydantic."""
     return Diagnostic(error.type, error.message(), span, *_hint(str((error.context or {}).get("help", ""))))
 
 
 def _hint(text: str) -> tuple[str, tuple[str, ...], str]:
-    """A hint as a diagnostic's label, notes and help: suggestions stand under the caret, the rest below."""
+    """A hint as the label, notes and help of a diagnostic. A suggestion becomes the label, anything else the help."""
     return (text, (), "") if text.startswith("did you mean") else ("", (), text)
 
 
@@ -134,7 +134,7 @@ class _Fact:
 
     @cached_property
     def declared(self) -> Declared | None:
-        """What the model declares for the value that pydantic refused, a shorthand's included.
+        """The declaration of the value that pydantic refused.
 
         `norm: batchh` stands for `{kind: batchh}`, so pydantic's location has a key that the document lacks.
         """
@@ -146,21 +146,21 @@ class _Fact:
         return here
 
     def holder(self) -> Declared | None:
-        """What the model declares for the key that the value is under, as written."""
+        """The declaration of the key, in the document, that the value is under."""
         keys = self.path[len(self.base) :]
         while keys and isinstance(keys[-1], int):
             keys = keys[:-1]
         return declared_at(self.model, keys, self.labels) if keys else None
 
     def keys_at(self, path: Path) -> list[str]:
-        """The keys of the model that the mapping at a path of the document was validated as."""
+        """The keys that the mapping at a path of the document may have."""
         declared = declared_at(self.model, path[len(self.base) :], self.labels)
         model = declared.model(self.labels) if declared else None
         return list(keys_of(model).values()) if model else []
 
 
 def _diagnostic(facts: list[_Fact], owner: str, with_hint: bool) -> Diagnostic:
-    """The diagnostic for what was found at one place: one fact, or the unanimous refusal of a union's members."""
+    """One diagnostic for one place: for a single error, or for the errors of all members of a union."""
     fact = facts[0]
     kind, context, span = fact.kind, fact.context, fact.span
     inside = len(fact.place) > len(fact.base) + 1
@@ -212,12 +212,12 @@ def _mistyped(facts: list[_Fact]) -> Diagnostic:
 
 
 def _words(fact: _Fact) -> Sequence[str]:
-    """The words that a fact says are allowed."""
+    """The words that are allowed, if the error is about words."""
     return fact.declared.words_of(fact.labels) if fact.kind == "literal_error" and fact.declared else ()
 
 
 def _how_to_write(value: object, types: list[str], fact: _Fact | None) -> str:
-    """What the author probably meant to write; without a fact, its field says in words what it takes."""
+    """What the author probably meant to write. `fact` is None where the field describes its values in words."""
     if isinstance(value, str) and value and not isinstance(plain_scalar(value[:40]), str):
         return f"without quotes, `{value}` is not text"
     if "true or false" in types and str(value).lower() in _OTHER_WORDS:
@@ -243,6 +243,6 @@ def _or(words: Iterable[str]) -> str:
 
 
 def _expected(declared: Declared | None) -> str | None:
-    """What a field's annotation says that its values are, in words."""
+    """The description of a field's values, if its annotations have one."""
     mark = declared.mark(Expected) if declared else None
     return mark.text if mark else None

@@ -151,7 +151,7 @@ class _Files(ConfigRepository):
 
 
 def _route(edges: dict[str, list[tuple[str, Span]]], start: str, goal: str) -> list[str]:
-    """A way from one file to another through parents, or an empty list."""
+    """A path from one file to another through parents; empty if there is none."""
     stack, seen = [[start]], {start}
     while stack:
         trail = stack.pop()
@@ -183,10 +183,10 @@ def _texts(node: Tree) -> Iterator[tuple[str, Span]]:
 
 
 def _check(tree: Map) -> None:
-    """Refuse what no defaults list holds, with a position, before Hydra does without one.
+    """Refuse entries that Hydra would refuse too: its errors have no position.
 
     Raises:
-        SpecError: listing every entry that is none.
+        SpecError: listing every bad entry.
     """
     defaults = tree.items.get("defaults")
     if defaults is None:

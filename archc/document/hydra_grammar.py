@@ -1,4 +1,4 @@
-"""Overrides in the whole of Hydra's grammar, read by Hydra's parser, and what is wrong with those that it refuses."""
+"""Overrides read by Hydra's own parser, and explanations of those that it refuses."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _KEY = re.compile(r"(?:\+\+|\+|~)?([A-Za-z_][\w-]*(?:\.\w+)*)\s*")
 
 
 def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
-    """What is wrong with an override that Hydra's grammar refuses, without the grammar's own words."""
+    """The diagnostic for an override that Hydra's parser refuses, without the jargon of its grammar."""
     shown = visible(text)
     source = Source(f"override `{shown[:80]}`", shown, "override")
     key, equals, value = shown.partition("=")
@@ -61,7 +61,7 @@ def _unreadable(text: str, error: Exception, parser: Any) -> Diagnostic:
 
 
 def _wrong_whole(text: str) -> tuple[str, str] | None:
-    """A message and a help, if the override is no line of text."""
+    """A message and a help, if the override is not one line of text."""
     if len(text) > MAX_LENGTH:
         return f"an override of more than {MAX_LENGTH:,} characters", "write it into a spec file"
     if not text.isprintable():
@@ -70,7 +70,7 @@ def _wrong_whole(text: str) -> tuple[str, str] | None:
 
 
 def _wrong_key(key: str, rest: str, parser: Any) -> tuple[str, str] | None:
-    """A message and a help, if it is the key that cannot be read. `rest` is what follows it, from the equals sign."""
+    """A message and a help, if the key cannot be read. `rest` follows the key and begins with the equals sign."""
     if not key.strip("+~ "):
         return "an override without a key", "write `key=value`"
     if _KEY.fullmatch(key) and not rest:

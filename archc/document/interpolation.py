@@ -16,14 +16,14 @@ from archc.document.lazy import IMPORTING
 from archc.document.tree import Map, Path, Scalar, Seq, Tree, dotted, find, replace_all
 
 MAX_EXPANSION = 1_000
-"""Values that one interpolation may expand to."""
+"""At most so many values may come from one interpolation."""
 MAX_TOTAL = 50_000
-"""Values that all interpolations of a document may expand to together."""
+"""At most so many values may come from all interpolations of a document."""
 MAX_LENGTH = 1_000
 MAX_CHAIN = 20
-"""Interpolations that OmegaConf may go through for one value; it needs some 30 frames of Python's stack for each."""
+"""OmegaConf follows at most so many interpolations for one value. Each takes some 30 frames of Python's stack."""
 MAX_HINTS = 100
-"""Problems that get a suggestion; searching for one takes time for each key there is."""
+"""At most so many problems get a suggestion."""
 RESOLVERS = ("oc.env", "oc.decode")
 """OmegaConf's own functions that a document may call. Those that Python code registered may be called, too."""
 
@@ -37,14 +37,14 @@ Leaf = tuple[Path, Scalar]
 
 @dataclass(frozen=True)
 class Resolution:
-    """A document with its interpolations resolved. Those that cannot be stay as they are written."""
+    """A document with its interpolations resolved. Those that cannot be resolved stay as they are written."""
 
     tree: Map
     problems: list[Diagnostic]
     unresolved: frozenset[Span]
-    """Where the ones stand that stay, including those that only refer to another that has a problem."""
+    """The places of the unresolved interpolations. Some only refer to another one that has a problem."""
     around: frozenset[Span]
-    """Where the mappings and lists stand that hold them."""
+    """The places of the mappings and lists around them."""
 
 
 def leaves(tree: Tree, path: Path = ()) -> list[Leaf]:
@@ -103,7 +103,7 @@ def _replaced(tree: Map, values: Mapping[Path, Tree]) -> Map:
 
 
 def _with_defaults(tree: Map, defaults: Map) -> Map:
-    """The tree, with what its settings groups leave out; only mappings are joined."""
+    """The tree with the defaults of keys that it leaves out, also inside mappings."""
     items = dict(tree.items)
     for key, value in defaults.items.items():
         given = items.get(key, value)
@@ -112,7 +112,7 @@ def _with_defaults(tree: Map, defaults: Map) -> Map:
 
 
 def referents(leaf: Leaf) -> list[Path]:
-    """What the value refers to: paths from the top of the document."""
+    """The paths that a value refers to, from the top of the document."""
     path, scalar = leaf
     found = []
     for inner in _inner(str(scalar.value)):
@@ -147,7 +147,7 @@ class _Templates:
         self.known: dict[int, Scalar | None] = {}
 
     def filled(self, leaf: Scalar) -> Scalar | None:
-        """The text filled in, or None if it holds anything else, leads to anything else, or refers to itself."""
+        """The text filled in. None if it holds or leads to anything but plain references, or refers to itself."""
         stack = [leaf]
         while stack:
             here = stack[-1]
@@ -162,7 +162,7 @@ class _Templates:
         return self.known[id(leaf)]
 
     def _targets(self, leaf: Scalar) -> list[Scalar] | None:
-        """The values that a text refers to, or None if it or they are of another sort."""
+        """The single values that a text refers to. None if the text is no template, or refers to anything else."""
         text = str(leaf.value)
         if len(text) > MAX_LENGTH or not _is_plain(text):
             return None
@@ -190,7 +190,7 @@ class _Templates:
 
 
 def _is_plain(text: str) -> bool:
-    """Whether a text needs no grammar of OmegaConf's: it has plain references, and no other dollar or backslash."""
+    """Whether all dollars in a text belong to plain references, so that OmegaConf's grammar is not needed."""
     return "\\" not in text and "$" not in _PLAIN.sub("", text)
 
 
@@ -203,7 +203,7 @@ class _LongChainError(Exception):
 
 
 class _Computed:
-    """Resolves the values that are more than plain references."""
+    """Resolves all interpolations that are not templates of plain references."""
 
     def __init__(self, tree: Map, noun: str, resolvers: bool) -> None:
         self.tree, self.noun, self.resolvers = tree, noun, resolvers
@@ -246,7 +246,7 @@ class _Computed:
         return found
 
     def _refuse_circles(self, pending: Sequence[Leaf]) -> None:
-        """Refuse what refers to itself, by way of others or not; what leads into a circle is no part of it."""
+        """Refuse every value that refers to itself, directly or through others."""
         leaves_at = {path: leaf for path, leaf in pending if path not in self.refused}
         edges = {path: [to for to in referents((path, leaf)) if to in leaves_at] for path, leaf in leaves_at.items()}
         circle = _circles(edges)
@@ -256,7 +256,7 @@ class _Computed:
                 self.refused[path] = leaf, circular(leaf).diagnostics[0]
 
     def _dependent_on_refused(self, pending: Sequence[Leaf]) -> dict[Path, Scalar]:
-        """The values that were refused, and those that cannot be known because they refer to one of them."""
+        """The refused values, and those that refer to one of them, so that they cannot be known either."""
         exactly: dict[Path, list[Leaf]] = {}
         through: dict[Path, list[Leaf]] = {}
         for user in pending:
@@ -365,7 +365,7 @@ class _Computed:
         return total, longest
 
     def problems(self) -> list[Diagnostic]:
-        """What is wrong, without the values that only refer to another one with a problem."""
+        """The problems, except those of values that refer to another refused value."""
         targets = {path: _broken(path, leaf, self.refused) for path, (leaf, _) in self.refused.items()}
         circle = _circles(targets)
         return [
@@ -380,7 +380,7 @@ def _broken(path: Path, leaf: Scalar, refused: Mapping[Path, object]) -> list[Pa
 
 
 def _circles(edges: Mapping[Path, Sequence[Path]]) -> dict[Path, int]:
-    """A number for every node; nodes that reach each other have the same one (Kosaraju's algorithm, no recursion)."""
+    """A number for every node, the same for nodes that reach each other (Kosaraju's algorithm, without recursion)."""
     finished: list[Path] = []
     seen: set[Path] = set()
     for start in edges:

@@ -48,7 +48,7 @@ class Definitions:
         return self._names[model]
 
     def take(self, model: type[BaseModel]) -> JsonSchema:
-        """A model's definition, which is then no longer one of the shared ones."""
+        """Remove a model's definition from the shared ones and return it."""
         return self.by_name.pop(self.name_of(model))
 
 
@@ -63,7 +63,7 @@ def json_schema(kind: Kind[Any]) -> JsonSchema:
 
 
 def document(kind: Kind[Any], properties: JsonSchema, definitions: Definitions) -> JsonSchema:
-    """A kind's schema, put together; a schema of the whole file may be added to it."""
+    """Put a kind's schema together. The caller may add rules about the whole file."""
     return {
         "$schema": DIALECT,
         "title": f"archc {kind.noun}",
@@ -76,7 +76,7 @@ def document(kind: Kind[Any], properties: JsonSchema, definitions: Definitions) 
 
 
 def optional(definitions: Iterable[JsonSchema]) -> None:
-    """Require no key of these: a child states only what differs from what it inherits."""
+    """Make every key optional: a child states only what differs from its parents."""
     for definition in definitions:
         definition.pop("required", None)
 
@@ -96,7 +96,7 @@ def _summary(model: type[BaseModel]) -> str:
 
 
 def _inside_out(model: type[BaseModel], above: tuple[type[BaseModel], ...] = ()) -> Iterator[type[BaseModel]]:
-    """A model and what it is made of, the parts first."""
+    """A model and the models inside it, the inner ones first."""
     for info in model.model_fields.values():
         for part in _models(info.annotation):
             if part is not model and part not in above:

@@ -1,4 +1,4 @@
-"""What tells one kind of document from another: a spec, a recipe, a search space."""
+"""How one kind of document differs from another: a spec, a recipe, a search space."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ _Part = TypeVar("_Part", bound=BaseModel)
 
 @dataclass(frozen=True)
 class Reading:
-    """A document that is being read: what a `Reader` works with."""
+    """A document that is being read, as a `Reader` sees it."""
 
     tree: Map
     """The whole document, with interpolations resolved."""
     problems: list[Diagnostic]
-    """What has been found wrong so far; readers append to it."""
+    """The problems found so far; readers append to them."""
     memory: dict[Any, Any]
-    """What readers want to keep for the document's variants, whose trees share the nodes that did not change."""
+    """Readers keep results here. The document's variants see them, and share the nodes that did not change."""
 
     def validate(self, model: type[_Part], value: object, path: Path, owner: str) -> _Part | None:
-        """The value at a path as a model, or None where it does not fit and the problems have been noted.
+        """The value at a path as a model. If it does not fit, its problems are noted and the result is None.
 
         Messages call it `owner`.
         """
@@ -45,17 +45,17 @@ class Reading:
 
 
 class Reader(Protocol):
-    """Reads the value of one top-level key where pydantic alone cannot. It notes problems and never raises."""
+    """Reads the value of one top-level key that pydantic alone cannot read. It notes problems and never raises."""
 
     def __call__(self, node: Tree, reading: Reading) -> object:
-        """What the model's field is given."""
+        """The value for the model's field."""
 
 
 class Normalise(Protocol):
     """Rewrites a tree between inheritance and overrides, and `again` after overrides have come in."""
 
     def __call__(self, tree: Map, *, again: bool) -> tuple[Map, list[Diagnostic]]:
-        """The tree, and what was wrong in it."""
+        """The tree, and the problems in it."""
 
 
 def _as_it_is(tree: Map, *, again: bool) -> tuple[Map, list[Diagnostic]]:
@@ -64,10 +64,10 @@ def _as_it_is(tree: Map, *, again: bool) -> tuple[Map, list[Diagnostic]]:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Kind(Generic[Model]):
-    """One kind of document. Everything but the first three has a default that fits a plain model."""
+    """One kind of document. A plain model needs only the first three fields."""
 
     model: type[Model]
-    """What a document is checked against. A field `name` that a document leaves out gets the name of its file."""
+    """The model that documents are checked against. If it has a field `name`, its default is the file's name."""
     noun: str
     """What messages call a document: `spec`."""
     directory: FilePath
@@ -75,14 +75,14 @@ class Kind(Generic[Model]):
     open: frozenset[Path] = frozenset()
     """Mappings whose keys are the author's own. An override adds a new key to one of them only with `+`."""
     makes: Callable[[Path, bool], bool] = lambda path, added: False
-    """Whether an override may make the mapping at a path that the model does not know, given whether it says `+`."""
+    """Whether an override may create a mapping at this path, beside those of the model; `added` where it says `+`."""
     first: frozenset[str] = frozenset()
-    """Keys whose overrides come before `normalise`, because they change how it reads the rest."""
+    """Keys whose overrides are applied before `normalise`, because they change how it reads the others."""
     normalise: Normalise = _as_it_is
     settle: Settle | None = None
     """Rewrites the tree that a file inherits before the file is laid over it."""
     readers: Mapping[str, Reader] = field(default_factory=dict)
-    """Top-level keys that code reads."""
+    """The readers of top-level keys that pydantic alone cannot read."""
     lint: Callable[[Model], Iterable[Diagnostic]] = lambda model: ()
     """Warnings about a document that is valid."""
 

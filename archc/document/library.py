@@ -1,4 +1,4 @@
-"""Where files are found: the ones that come with archc, and those beside a file."""
+"""Finds files: those that come with archc, and those beside a file."""
 
 from __future__ import annotations
 

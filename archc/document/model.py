@@ -20,9 +20,9 @@ class Settings(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
 
     written_last: ClassVar[tuple[str, ...]] = ()
-    """The keys that come last when the settings are written as YAML."""
+    """The keys that `to_yaml` writes last."""
     states_differences: ClassVar[bool] = False
-    """Whether the groups inside state only what differs from settings elsewhere. Their defaults are never written."""
+    """Whether groups inside state only differences from settings elsewhere. `to_yaml` writes no defaults in them."""
 
     def replace(self, **changes: Any) -> Self:
         """A copy with these fields changed, for passes. The values are not checked: passes are trusted."""
@@ -50,7 +50,7 @@ class Settings(BaseModel):
 
 
 def hashable(value: object) -> object:
-    """A hashable stand-in that is equal for equal values: lists become tuples, mappings and sets lose their order."""
+    """A hashable form of a value, the same for equal values: tuples for lists, frozen sets for mappings and sets."""
     if isinstance(value, list | tuple):
         return tuple(map(hashable, value))
     if isinstance(value, Mapping):
@@ -84,9 +84,9 @@ class DocumentModel(Settings):
     """
 
     consumed: ClassVar[frozenset[str]] = frozenset()
-    """Keys that have done their work once the document is read, such as `vars`. They are not written again."""
+    """Keys that are not needed once the document is read, such as `vars`. `to_yaml` does not write them."""
     tall: ClassVar[frozenset[str]] = frozenset()
-    """Keys that are written last, as blocks: each list in them has a line for each item."""
+    """Keys that `to_yaml` writes last, as blocks, with one line for each item of their lists."""
 
     _provenance: Provenance | None = PrivateAttr(None)
     _warnings: tuple[Diagnostic, ...] = PrivateAttr(())

@@ -1,4 +1,4 @@
-"""The part of interpolation that OmegaConf does: its grammar, the functions registered with it, and the values."""
+"""The part of interpolation that OmegaConf does: grammar, registered functions and values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Overrides and sweeps, parsed by Hydra's grammar; `archc.document.edits` applies them."""
+"""Overrides and sweeps in Hydra's grammar. `archc.document.edits` applies them."""
 
 from __future__ import annotations
 

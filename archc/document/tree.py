@@ -1,4 +1,4 @@
-"""A document with positions: what YAML and overrides are read into, before any schema sees it.
+"""A document with positions, as YAML and overrides are read, before any model checks it.
 
 Three node kinds, each knowing the span it came from, so that a value that was merged from a parent file or
 set by an override still points at its own text. Nodes are never changed in place; edits build new ones that
@@ -106,7 +106,7 @@ def plain(tree: Tree) -> object:
 
 
 def check_text(text: str, span: Span) -> None:
-    """Refuse what no encoding can write.
+    """Refuse a text that no encoding can write.
 
     Raises:
         SpecError: a surrogate stands alone in the text.

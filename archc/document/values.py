@@ -1,4 +1,4 @@
-"""What every kind of document says about its values: how validators refuse them, and how messages show them."""
+"""For models of every kind: how validators refuse values, how messages show them, and types of common use."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ def expect(expected: str, help: str = "", at: tuple[str | int, ...] = ()) -> NoR
 
 @dataclass(frozen=True, slots=True)
 class Expected:
-    """Among a field's annotations: what its values are, in words. Messages say `must be {text}`."""
+    """An annotation of a field that describes its values for messages: `must be {text}`."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Synonyms:
-    """Among a field's annotations: other people's words for its values, and the value that each stands for."""
+    """An annotation of a field: words of other libraries, and the value of the field that each stands for."""
 
     words: Mapping[str, str]
 
@@ -68,7 +68,7 @@ class FrozenDict(dict[_K, _V]):
     __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
 
     def __eq__(self, other: object) -> bool:
-        # The order of stages is the order of the network, so it takes part wherever both sides have one to keep.
+        # Stages are in order, so the order counts. A plain dict is compared as ever.
         return dict.__eq__(self, other) is True and (not isinstance(other, FrozenDict) or list(self) == list(other))
 
     def __ne__(self, other: object) -> bool:

@@ -76,7 +76,7 @@ def read_text(source: Source) -> Map:
 
 
 def _stacked(layers: Iterable[Mapping[str, _Value]]) -> dict[str, _Value]:
-    """Mappings laid over each other: the last one that has a key gives its value, the first one its place."""
+    """Mappings laid over each other. A key has the value of the last one that has it, and the position of the first."""
     result: dict[str, _Value] = {}
     for layer in layers:
         result.update(layer)
@@ -90,7 +90,7 @@ def _merged(value: Tree) -> list[Map]:
 
 
 def _syntax_problem(error: yaml.MarkedYAMLError, builder: _Builder) -> Diagnostic:
-    """What PyYAML's parser says, in words that help; its own where none are known."""
+    """PyYAML's complaint in words that help, or in its own where no better ones are known."""
     mark = error.problem_mark or error.context_mark
     opened = error.context_mark
     problem, source = str(error.problem or "the YAML ends too early"), builder.source
