@@ -2,8 +2,8 @@
 
 Their import takes 100 to 200 ms, and most documents need neither, so it waits until it is needed. Their modules import
 each other in circles: two threads that start at different ends of a circle see half-made modules, or end in a
-deadlock. So only the modules in `NEEDS_HYDRA` import them, and those are imported inside `with IMPORTING:` alone; a test
-in `tests/document/test_threads.py` holds that.
+deadlock. So only the modules in `NEEDS_HYDRA` import them, and those are imported only inside `with IMPORTING:`, as
+`tests/document/test_threads.py` checks.
 """
 
 from __future__ import annotations
