@@ -14,7 +14,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, diff, load, load_weights, lower, predict, report, save_weights, sweep
+    from archc.api import (
+        build,
+        check,
+        copy_weights,
+        diff,
+        load,
+        load_weights,
+        lower,
+        predict,
+        report,
+        save_weights,
+        specs,
+        sweep,
+    )
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
@@ -28,6 +41,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "archc.api": (
         "build",
+        "check",
         "copy_weights",
         "diff",
         "load",
@@ -36,6 +50,7 @@ _HOMES = {
         "predict",
         "report",
         "save_weights",
+        "specs",
         "sweep",
         "Spec",
     ),
@@ -61,6 +76,7 @@ __all__ = [
     "SpecWarning",
     "WeightsError",
     "build",
+    "check",
     "copy_weights",
     "diff",
     "load",
@@ -69,6 +85,7 @@ __all__ = [
     "predict",
     "report",
     "save_weights",
+    "specs",
     "sweep",
 ]
 

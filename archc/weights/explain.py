@@ -19,7 +19,6 @@ from archc import passes
 from archc.blocks import REGISTRY
 from archc.blocks.heads import BACKBONE
 from archc.blocks.lower import lower
-from archc.document import library
 from archc.document.diagnostics import SpecError, SpecWarning
 from archc.ir.graph import Graph
 from archc.language import load
@@ -97,7 +96,7 @@ def explain(spec: Spec, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        bundled = [(name, _bundled(name)) for name in library.bundled()]
+        bundled = [(name, _bundled(name)) for name in load.LIBRARY.names()]
         likely = [(n, s) for n, s in bundled if (s.detector is not None) == goal.detects and goal.nameable(s)]
         found: list[Fit] = []
         for name, base in (("", spec), *sorted(likely, key=lambda pair: goal.strangeness(pair[1]))):

@@ -11,9 +11,8 @@ from torch import nn
 
 from archc.blocks import REGISTRY
 from archc.document.diagnostics import Source, SpecWarning
-from archc.document.yaml import read_text
 from archc.ir.graph import GRAPH, SPEC, Graph
-from archc.language.load import Document
+from archc.language.load import stated
 from archc.language.registry import BlockRegistry
 from archc.language.schema import Spec
 from archc.weights.error import refuse
@@ -82,4 +81,4 @@ KNOWN = REGISTRY.closed()
 def _from_text(text: str, blocks: BlockRegistry) -> Spec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        return Document(read_text(Source("the resolved spec", text)), "spec", blocks).spec()
+        return stated(Source("the resolved spec", text), "spec", blocks=blocks)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 from archc.backends import backend_of
 from archc.backends.torch import build
 from archc.ir.graph import SPEC, Graph
-from archc.language.dump import to_yaml
 from archc.weights.copy import copy_weights
 from archc.weights.error import WeightsError, refuse
 from archc.weights.layout import split
@@ -93,4 +92,4 @@ def _metadata(graph: Graph, names: str) -> dict[str, str]:
 
     metadata = {"format": "pt", VERSION: archc.__version__, NAMES: names}
     spec = spec_of(graph)
-    return {**metadata, SPEC: to_yaml(spec, full=True)} if spec is not None else metadata
+    return {**metadata, SPEC: spec.to_yaml(full=True)} if spec is not None else metadata

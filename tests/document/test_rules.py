@@ -24,7 +24,7 @@ def strings() -> Iterator[tuple[str, bool]]:
                 yield node.value, False
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-                if ast.unparse(node.func) == "self.fail":
+                if isinstance(node.func, ast.Attribute) and name == "fail":
                     continue  # click's, of a parameter's type
                 given = [keyword.value for keyword in node.keywords if name in MAKERS and keyword.arg == "id"]
                 given += node.args[MAKERS[name] : MAKERS[name] + 1] if name in MAKERS else []
