@@ -14,7 +14,20 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, diff, load, load_weights, lower, predict, report, save_weights, sweep
+    from archc.api import (
+        build,
+        check,
+        copy_weights,
+        diff,
+        load,
+        load_weights,
+        lower,
+        predict,
+        report,
+        save_weights,
+        specs,
+        sweep,
+    )
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
@@ -29,6 +42,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "archc.api": (
         "build",
+        "check",
         "copy_weights",
         "diff",
         "load",
@@ -37,6 +51,7 @@ _HOMES = {
         "predict",
         "report",
         "save_weights",
+        "specs",
         "sweep",
         "Spec",
     ),
@@ -65,6 +80,7 @@ __all__ = [
     "WeightsError",
     "WeightsWarning",
     "build",
+    "check",
     "copy_weights",
     "diff",
     "load",
@@ -73,6 +89,7 @@ __all__ = [
     "predict",
     "report",
     "save_weights",
+    "specs",
     "sweep",
 ]
 

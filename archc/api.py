@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower as _lower
-from archc.document.diagnostics import SpecWarning
-from archc.document.overrides import Override
+from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
+from archc.document.overrides import Override, parse
+from archc.document.overrides import sweep as sweep_of
 from archc.ir.graph import Graph
 from archc.language import load as _load
 from archc.language.schema import Spec
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.document.document import Document
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
@@ -88,6 +90,52 @@ def diff(before: Spec | SpecSource, after: Spec | SpecSource) -> Difference:
     from archc.analysis.diff import diff as compare
 
     return compare(*(spec if isinstance(spec, Spec) else load(spec) for spec in (before, after)))
+
+
+def specs() -> tuple[str, ...]:
+    """The names of the bundled specs, which `load` and all that takes a spec understand."""
+    return tuple(_load.LIBRARY.names())
+
+
+def check(
+    source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()
+) -> tuple[Diagnostic, ...]:
+    """Everything that is wrong with a spec, or probably not meant: load it and lower it, without building a network.
+
+    Args:
+        source: a file's path, a bundled name, or a mapping.
+        overrides: as for `load`; a sweep checks every combination.
+        allow: as for `load`.
+
+    Returns:
+        Errors and warnings, each once, in the order in which they were found. A mistake in a spec or an override is
+        never raised.
+
+    Raises:
+        ValueError: `allow` holds what cannot be a package's name.
+    """
+    found: list[Diagnostic] = []
+    try:
+        document = _load.document(source, REGISTRY.allowing(allow))
+        for chosen in sweep_of(parse(overrides)):
+            found += _checked(document, chosen)
+    except SpecError as error:
+        found += error.diagnostics
+    return tuple(dict.fromkeys(found))
+
+
+def _checked(document: Document[Spec], chosen: Sequence[Override]) -> list[Diagnostic]:
+    """What is wrong with one combination of overrides."""
+    found: list[Diagnostic] = []
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", SpecWarning)  # they are returned
+            spec = document.read(chosen)
+        found += spec.warnings
+        found += _lower(spec).warnings
+    except SpecError as error:
+        found += error.diagnostics
+    return found
 
 
 def report(graph: Graph | Spec | SpecSource) -> Report:

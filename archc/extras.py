@@ -18,6 +18,10 @@ _EXTRAS = {
 """The extra that installs each optional library, by the name it is imported under."""
 
 
+_DISTRIBUTIONS = {"PIL": "Pillow"}
+"""The name to install a library by, where it is not the one it is imported under."""
+
+
 class MissingExtraError(ImportError):
     """A library that one of archc's extras installs is missing; the message says what to install."""
 
@@ -55,4 +59,4 @@ def _package(error: ImportError) -> str:
 
 
 def _message(package: str, extra: str) -> str:
-    return f"this needs {package}, which is not installed: pip install 'archc[{extra}]'"
+    return f"this needs {_DISTRIBUTIONS.get(package, package)}, which is not installed: pip install 'archc[{extra}]'"

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import archc
-from archc.language.values import FrozenDict
+from archc.document.values import FrozenDict
 
 ORDERS = 7
 

@@ -30,19 +30,23 @@ class Backend(ABC):
 
     @abstractmethod
     def supports(self, op: Op) -> bool:
-        """Whether it can run an operation with these attributes."""
+        """Whether it can run this operation, with these attributes."""
 
     def covers(self, graph: Graph) -> Graph:
         """The part of a network that this backend makes: all of it, unless a backend says otherwise."""
         return graph
 
     def limits(self, graph: Graph) -> Iterator[Diagnostic]:
-        """Reasons beyond single operations why it cannot make this network; by default, there are none."""
+        """Why it cannot make this network although it supports every operation; by default, nothing."""
         return iter(())
 
     def unsupported(self, graph: Graph) -> tuple[Diagnostic, ...]:
-        """Why this backend cannot make a network, each reason at the row that it stems from; empty where it can."""
-        found = [
+        """Why this backend cannot make a network, each reason with its place; empty where it can."""
+        return self.lacking(graph) or tuple(self.limits(graph))
+
+    def lacking(self, graph: Graph) -> tuple[Diagnostic, ...]:
+        """The operations of a network that this backend does not support, each at the row that needs it."""
+        return tuple(
             Diagnostic(
                 "unsupported-op",
                 f"the {self.name} backend has no `{node.op.kind}`, which row `{region.name}` needs",
@@ -53,8 +57,7 @@ class Backend(ABC):
             for region in _regions(self.covers(graph))
             for node in {node.op: node for node in region.subgraph.nodes}.values()
             if not self.supports(node.op)
-        ]
-        return tuple(found) or tuple(self.limits(graph))
+        )
 
     def require(self, graph: Graph) -> None:
         """Check that this backend can make a network.
@@ -98,11 +101,11 @@ class Builder(Backend):
 
     @abstractmethod
     def owns(self, model: Any) -> bool:
-        """Whether a model is one of this backend's library, built by archc or not."""
+        """Whether a model belongs to this backend's library, whether archc built it or not."""
 
     @abstractmethod
     def unwrap(self, model: Any) -> Any:
-        """The model that archc built, out of what its library may have put around it; else the model itself."""
+        """The model that archc built, without the wrappers that its library may have put around it."""
 
     @abstractmethod
     def graph_of(self, model: Any) -> Graph | None:
@@ -116,7 +119,7 @@ class Builder(Backend):
 
         Args:
             model: a model of this backend.
-            graph: what its layers are named after, if not its own graph.
+            graph: the graph that its layers are named after, if the model does not know its own.
 
         Raises:
             ValueError: there is no graph, or there are no numbers, as on torch's meta device.
@@ -126,8 +129,7 @@ class Builder(Backend):
     def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
         """Set the weights that a state holds; the others stay as they are. The model keeps its types and devices.
 
-        On torch's meta device, what is written comes into being on the CPU. Counters that a library does not have are
-        skipped.
+        Weights on torch's meta device are created on the CPU. Counters that a library does not have are skipped.
 
         Raises:
             ValueError: there is no graph, or a key or shape that is not the graph's or not the model's; then nothing
@@ -141,7 +143,7 @@ class Builder(Backend):
         Args:
             model: a model of this backend.
             graph: what the model should be.
-            keys: the weights to look at, by canonical name; whatever belongs to the layers of others may differ.
+            keys: the weights to compare, by canonical name; the layers of all others may differ. Default: all.
         """
 
     def paths(self, graph: Graph) -> Mapping[str, str]:
@@ -193,7 +195,7 @@ def check(state: State, graph: Graph) -> None:
 
 
 def not_made(backend: str, graph: Graph, wrong: Sequence[str]) -> SpecError:
-    """The error of a new model whose tensors, `wrong`, are not those that its graph states; for the caller to raise."""
+    """The error for a new model in which the tensors `wrong` differ from the graph; the caller raises it."""
     return fail(
         "unsupported-op",
         f"the {backend} backend does not make the tensors that `{graph.name}` states: {one_of(wrong, 3)}",

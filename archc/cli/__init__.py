@@ -1,4 +1,4 @@
-"""The command line. Every command has its own file, and imports what is heavy only when it runs."""
+"""The command line. Every command has its own file and imports heavy libraries only when it runs."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from archc.cli.schema import schema
 from archc.cli.show import show
 from archc.cli.weights import weights
 
-HELP = """Compile the block tables of efficient-vision papers: check them, price them, build them.
+HELP = """Compile the block tables of efficient-vision papers: check them, count their cost, build them.
 
 A SPEC is a YAML file or the name of a bundled spec (`archc list`). Settings are changed on the command line in
 Hydra's grammar: width_mult=0.75, stages.c4.0.out=48, +vars.x=1, ~stages.c5.
 
 \b
 Exit codes:  0  fine
-             1  the spec is wrong, or a checkpoint or a picture
-             2  the command line is wrong"""
+             1  the spec is wrong, or a checkpoint or an image
+             2  the command line is wrong, a file cannot be written, or a library is missing"""
 
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)

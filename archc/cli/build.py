@@ -171,16 +171,15 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str
     """
     import archc
     from archc.cli.backends import keras
-    from archc.files import replacing_together
-    from archc.language.dump import to_yaml
+    from archc.files import replacing_together, write_text
 
     others = [name for name in MODEL_FILES.values() if name != MODEL_FILES[backend]]
     obsolete = [directory / name for name in others if os.path.lexists(directory / name)]
     weights = MODEL_FILES[backend]
     try:
         with replacing_together(directory, (*FILES, weights), others, overwrite=force) as staging:
-            (staging / SPEC_FILE).write_text(to_yaml(spec, full=True), encoding="utf-8")
-            (staging / REPORT_FILE).write_text(json.dumps(report.to_dict(), indent=2) + "\n", encoding="utf-8")
+            write_text(staging / SPEC_FILE, spec.to_yaml(full=True))
+            write_text(staging / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
             if backend == "keras":
                 keras().save(model, staging / weights)
             else:

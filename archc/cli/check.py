@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     type=click.Choice(["full", "concise", "json", "github"]),
     default="full",
     show_default=True,
-    help="`full` goes to stderr, as everywhere; the others are for tools and go to stdout.",
+    help="`full` is for people and goes to stderr; the others are for tools and go to stdout.",
 )
 def check(request: Request, style: str) -> int:
-    """Load and lower each spec, and show every problem of all of them.
+    """Load and lower each spec, and show every problem of every spec.
 
-    Swept overrides check every combination.
+    With swept overrides, every combination is checked.
     """
     from archc.cli.loading import outcomes
     from archc.cli.output import err, exit_code, out, show_diagnostics

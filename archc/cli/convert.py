@@ -10,21 +10,21 @@ from archc.cli import arguments
 from archc.cli.arguments import Request
 
 
-@click.command(short_help="Carry trained weights into another library's network.")
+@click.command(short_help="Convert trained weights to another library's network.")
 @arguments.request()
 @click.option(
-    "--weights", type=click.Path(path_type=Path), help="The checkpoint: of archc, or of a library that it knows."
+    "--weights", type=click.Path(path_type=Path), help="The checkpoint: archc's own, or of a library that archc knows."
 )
-@click.option("--to", type=click.Choice(["keras"]), required=True, help="The library of the network that is written.")
-@click.option("-o", "--output", type=arguments.output_path(), required=True, help="The file, `.keras`.")
-@click.option("--source", default="auto", show_default=True, help="Whose names the checkpoint has.")
+@click.option("--to", type=click.Choice(["keras"]), required=True, help="The library to convert to.")
+@click.option("-o", "--output", type=arguments.output_path(), required=True, help="The `.keras` file to write.")
+@click.option("--source", default="auto", show_default=True, help="The library whose names the checkpoint has.")
 @arguments.force
 def convert(request: Request, *, weights: Path | None, to: str, output: Path, source: str, force: bool) -> None:
     """Build a spec's network in another library, with the weights of a checkpoint.
 
     SPEC is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote. Every
-    tensor is accounted for. The file states its spec, so that `archc predict` needs nothing else; Keras opens it
-    without archc, unless the network has a layer that Keras lacks: then `import archc.backends.keras` first.
+    tensor is accounted for. The file contains its spec, so `archc predict` needs nothing else. Keras opens the file
+    without archc, unless the network has a layer that Keras lacks; then `import archc.backends.keras` first.
     """
     import archc
     from archc.cli.backends import keras, require_backend

@@ -10,7 +10,7 @@ from archc.cli.arguments import Request
 _SIDE = "Override {} only; may be given again."
 
 
-@click.command(short_help="What differs between two specs, and what it costs.")
+@click.command(short_help="The differences between two specs, and what they cost.")
 @arguments.request(most=2)
 @click.option("--a", "only_a", multiple=True, metavar="KEY=VALUE", help=_SIDE.format("the first spec"))
 @click.option("--b", "only_b", multiple=True, metavar="KEY=VALUE", help=_SIDE.format("the second spec"))
@@ -18,7 +18,7 @@ _SIDE = "Override {} only; may be given again."
 def diff(request: Request, only_a: tuple[str, ...], only_b: tuple[str, ...], as_json: bool) -> None:
     """Compare two specs: settings, rows after all passes, and costs.
 
-    With one spec, it is compared with itself under --a and --b. Other overrides are for both sides.
+    A single spec is compared with itself under --a and --b. Other overrides apply to both sides.
     """
     from archc.analysis.diff import diff as compare
     from archc.cli.loading import load

@@ -82,16 +82,17 @@ def _inside(directory: Path, images: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _refused(message: str) -> click.UsageError:
-    from archc.document.diagnostics import printable
+    from archc.document.diagnostics import visible
 
-    return click.UsageError(printable(message))
+    return click.UsageError(visible(message))
 
 
-def save(image: Image, place: Path) -> None:
+def save(image: Image, place: Path, *, overwrite: bool = True) -> None:
     """Write an image in the format of its suffix: to a temporary file beside its place, which is then renamed.
 
     Raises:
-        ClickException: the format cannot hold an image of this size, or the file cannot be written.
+        ClickException: the format cannot hold an image of this size, or the file cannot be written or must not be
+            replaced.
     """
     kind, options = FORMATS[place.suffix.lower()]
     encoded = io.BytesIO()
@@ -102,6 +103,6 @@ def save(image: Image, place: Path) -> None:
         raise click.ClickException(f"{place}: {kind} cannot hold {size} pixels: {error}") from None
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        write_bytes(place, encoded.getvalue())
+        write_bytes(place, encoded.getvalue(), overwrite=overwrite)
     except OSError as error:
         raise click.ClickException(f"{place}: {error.strerror}") from None

@@ -16,7 +16,7 @@ WIDTH = 88
 @click.command(short_help="Explain a diagnostic by its id.")
 @click.argument("id", required=False)
 def explain(id: str | None) -> None:
-    """Explain a diagnostic by the ID in its brackets; without one, list them all."""
+    """Explain the diagnostic with the ID that messages show in brackets; without an ID, list all diagnostics."""
     from archc.cli.output import out
     from archc.document.diagnostics import did_you_mean
     from archc.document.rules import RULES

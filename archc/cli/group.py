@@ -96,7 +96,7 @@ def _unusable(error: OSError) -> click.UsageError:
 
 def _show(error: click.ClickException) -> None:
     """Print an error as click does, but with the control characters of users' own words made visible."""
-    from archc.reporting.diagnostics import visible
+    from archc.document.diagnostics import visible
 
     text = io.StringIO()
     error.show(text)
@@ -140,7 +140,7 @@ class _Standard(io.FileIO):
         super().__init__(number, "wb", closefd=False)
         self._title = name
 
-    def write(self, data: Any, /) -> int | None:
+    def write(self, data: Any, /) -> int:
         """As every file's."""
         try:
             return super().write(data)

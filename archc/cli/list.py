@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 _FIRST_CLAUSE = re.compile(r"\.$|\.\s(?=[A-Z`])|[;:]\s")
-"""Where the first clause of a text ends; `et al. 2018` does not end one."""
+"""The end of a text's first clause. The period of `et al. 2018` is none."""
 
 
-@click.command("list", short_help="Bundled specs with their prices, registered blocks.")
+@click.command("list", short_help="Bundled specs with their costs, registered blocks.")
 @arguments.as_json
 def list_(as_json: bool) -> int:
-    """List the bundled specs with their prices, and the registered blocks."""
+    """List the bundled specs with their costs, and the registered blocks."""
     from archc.cli.output import exit_code, out, print_json, show_diagnostics
 
     specs, problems = _specs()
@@ -48,12 +48,12 @@ def list_(as_json: bool) -> int:
 def _specs() -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     from archc.cli.loading import outcomes
     from archc.document.diagnostics import SpecError
-    from archc.document.library import bundled
+    from archc.language.load import LIBRARY
     from archc.reporting.model import Report
 
     specs: list[dict[str, Any]] = []
     problems: list[Diagnostic] = []
-    for name in bundled():
+    for name in LIBRARY.names():
         try:
             (outcome,) = outcomes(name, ())
         except SpecError as error:
@@ -62,13 +62,13 @@ def _specs() -> tuple[list[dict[str, Any]], list[Diagnostic]]:
         problems += outcome.problems
         if outcome.graph:
             report = Report(outcome.graph)
-            price = {"params": report.params, "macs": report.macs}
-            specs.append({"spec": name, "name": report.name, "input": list(report.input), **price})
+            cost = {"params": report.params, "macs": report.macs}
+            specs.append({"spec": name, "name": report.name, "input": list(report.input), **cost})
     return specs, problems
 
 
 def _blocks() -> dict[str, str]:
-    """Every registered block with the first clause of its docstring."""
+    """The registered blocks, each with the first clause of its docstring."""
     from archc.blocks import REGISTRY
 
     return {name: _FIRST_CLAUSE.split(" ".join((block.__doc__ or "").split()))[0] for name, block in REGISTRY}

@@ -51,12 +51,11 @@ def sources(source: str) -> set[Path]:
         SpecError: a file cannot be read.
     """
     from archc.blocks import REGISTRY
-    from archc.document.library import find
     from archc.document.tree import spans
-    from archc.language.load import Document
+    from archc.language.load import LIBRARY, document
 
-    inherited = {span.source.name for span in spans(Document.open(source, REGISTRY).tree) if span.source.kind == "file"}
-    return {find(source), *map(Path, inherited)}
+    inherited = {span.source.name for span in spans(document(source, REGISTRY).tree) if span.source.kind == "file"}
+    return {LIBRARY.find(source), *map(Path, inherited)}
 
 
 def load_weights(
@@ -106,14 +105,14 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     from archc.blocks.lower import lower
     from archc.document.diagnostics import SpecError
     from archc.document.overrides import parse, sweep
-    from archc.language.load import Document
+    from archc.language.load import document
 
-    document = Document.open(source, REGISTRY.allowing(allowed()))
+    opened = document(source, REGISTRY.allowing(allowed()))
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:
             with _no_python_warnings():
-                spec = document.spec(chosen)
+                spec = opened.read(chosen)
             found = spec.warnings
             graph = lower(spec)
             yield Outcome(chosen, graph, (), (*found, *graph.warnings))

@@ -1,4 +1,4 @@
-"""What commands write: text for people and JSON for machines to stdout, diagnostics to stderr."""
+"""The output of commands: text for people and JSON for machines to stdout, diagnostics to stderr."""
 
 from __future__ import annotations
 
@@ -14,29 +14,29 @@ if TYPE_CHECKING:
 
 
 def out() -> Console:
-    """The console for what was asked for."""
+    """The console for results: standard output."""
     from archc.reporting.console import console
 
     return console(sys.stdout)
 
 
 def err() -> Console:
-    """The console for what went wrong."""
+    """The console for problems: standard error."""
     from archc.reporting.console import console
 
     return console(sys.stderr)
 
 
 def print_json(value: object) -> None:
-    """Print a value as JSON, and nothing else."""
+    """Print a value as JSON."""
     sys.stdout.write(json.dumps(value, indent=2) + "\n")
 
 
 def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
-    """Print diagnostics in full to stderr, each once, a blank line after each."""
+    """Print diagnostics in full to stderr, each once and followed by a blank line."""
     unique = dict.fromkeys(diagnostics)
     if not unique:
-        return  # rich need not be imported to print nothing
+        return  # to print nothing, rich need not be imported
     from archc.reporting.diagnostics import full
 
     console = err()
@@ -46,7 +46,7 @@ def show_diagnostics(diagnostics: Iterable[Diagnostic]) -> None:
 
 
 def exit_code(diagnostics: Iterable[Diagnostic]) -> int:
-    """0 fine, 1 the spec is wrong, 2 the command line is wrong: the gravest of the rules' own."""
+    """The highest exit code of the diagnostics' rules: 0 fine, 1 the spec is wrong, 2 the command line is wrong."""
     from archc.document.rules import RULES
 
     errors = [diagnostic for diagnostic in diagnostics if diagnostic.severity == "error"]

@@ -8,13 +8,13 @@ from archc.cli import arguments
 from archc.cli.arguments import Request
 
 
-@click.command(short_help="Price a network without building it.")
+@click.command(short_help="Count a network's cost without building it.")
 @arguments.request()
 @arguments.as_json
 @click.option("--layers", is_flag=True, help="One line per operation instead of one per stage.")
 @arguments.counter
 def report(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
-    """Price a network without building it: shapes, parameters, MACs, memory.
+    """Count a network's cost without building it: shapes, parameters, MACs, memory.
 
     Several values for a key, as in width_mult=0.5,0.75,1.0 or width_mult=range(1,4), compare every combination in
     one table.
@@ -33,19 +33,19 @@ def _single(request: Request, as_json: bool, layers: bool, counter: str | None) 
     from archc.cli.loading import load, lowered
     from archc.cli.output import out, print_json
 
-    priced = archc.report(lowered(load(request.spec, request.overrides)))
+    counted = archc.report(lowered(load(request.spec, request.overrides)))
     compared = None
     if counter:
         from archc.cli.counting import count
 
-        compared = count(counter, priced)
+        compared = count(counter, counted)
     if as_json:
-        print_json(priced.to_dict() | ({"counter": compared.to_dict()} if compared else {}))
+        print_json(counted.to_dict() | ({"counter": compared.to_dict()} if compared else {}))
         return 0
     from archc.reporting.report import print_report
 
     console = out()
-    print_report(console, priced, request.overrides, layers=layers)
+    print_report(console, counted, request.overrides, layers=layers)
     if compared:
         from archc.reporting.comparison import print_comparison
 

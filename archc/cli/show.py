@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     help="`load` for the spec before any pass, the name of a pass, or `lower` for the graph, as `--graph`.",
 )
 @click.option("--full", is_flag=True, help="Every setting, not only what was written.")
-@click.option("--graph", "as_graph", is_flag=True, help="The graph, which the last pass's spec is lowered to.")
+@click.option("--graph", "as_graph", is_flag=True, help="Show the graph that the spec is lowered to after all passes.")
 @click.option("--json", "as_json", is_flag=True, help="With `--graph`: its JSON form, which `Graph.from_json` reads.")
 @arguments.transforms
 def show(
@@ -51,9 +51,7 @@ def show(
     if as_graph:
         _show_graph(lowered(spec, transforms), as_json)
         return
-    from archc.language.dump import to_yaml
-
-    sys.stdout.write(to_yaml(spec if after == "load" else passes.run(spec, after), full=full))
+    sys.stdout.write((spec if after == "load" else passes.run(spec, after)).to_yaml(full=full))
 
 
 def _show_graph(graph: Graph, as_json: bool) -> None:

@@ -28,22 +28,26 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
     overrides = tuple(word for word in words if arguments.split([word]).overrides and not Path(word).is_file())
     named = [word for word in words if word not in overrides]
     if len(named) < 2:
-        raise click.UsageError("Name a spec, and the checkpoint to hold against it.", context)
+        raise click.UsageError("Name a spec, and the checkpoint to check against it.", context)
     if len(named) > 2:
         raise click.UsageError(f"`{named[2]}` is one file too many; an override is written KEY=VALUE.", context)
     return Pair(named[0], Path(named[1]), overrides)
 
 
-@click.command(short_help="Hold a checkpoint against a spec, and convert it.")
+@click.command(short_help="Check a checkpoint against a spec, and convert it.")
 @click.argument("pair", nargs=-1, callback=_parse, metavar="SPEC CHECKPOINT [KEY=VALUE]...")
-@click.option("--source", default="auto", show_default=True, help="Whose names the checkpoint has.")
+@click.option("--source", default="auto", show_default=True, help="The library whose names the checkpoint has.")
 @click.option(
-    "--partial", multiple=True, metavar="STAGE", help="Leave this stage or row as initialised; may be given again."
+    "--partial", multiple=True, metavar="STAGE", help="Leave this stage or row as initialised. May be repeated."
 )
 @click.option("-o", "--output", type=arguments.output_path(), help="Write the weights into this .safetensors file.")
-@click.option("--names", default="archc", show_default=True, help="Whose names to write them under.")
+@click.option("--names", default="archc", show_default=True, help="The library whose names to write them under.")
 @click.option(
-    "--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True, help="Of what --partial leaves."
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    default=0,
+    show_default=True,
+    help="Seed of the weights that --partial leaves.",
 )
 @arguments.force
 @arguments.as_json
@@ -61,8 +65,8 @@ def weights(
 ) -> None:
     """Hold a checkpoint against a spec: archc's own, or one that another library or its users published.
 
-    Every tensor is accounted for, stage by stage. What does not fit ends in a report of the rows that differ and of
-    the change that would fit. With -o, the weights are written again, in float32, under archc's names or a library's.
+    Every tensor is accounted for, stage by stage. If the checkpoint does not fit, a report shows the rows that differ
+    and the change that would fit. With -o, the weights are written to a file in float32, under archc's names or a library's.
     """
     import archc
     from archc.cli.loading import load, load_weights, lowered

@@ -281,64 +281,66 @@ _TABLE = (
         " of different shapes, an image where a vector is needed.",
         "archc report mobilevit_s stages.c3.1.heads=7",
     ),
-    # Pictures and predictions
+    # Images and predictions
     _error(
         "no-images",
-        "a path that stands for no picture",
-        "Pictures are files, directories (for the pictures directly inside) or globs in quotes. Nothing is predicted "
-        "before every one of them stands for something.",
+        "a path that stands for no image",
+        "Images are files, directories (for the images directly inside) or globs in quotes. Nothing is predicted "
+        "until each of them stands for something.",
         "archc predict my_network/ phtoos/",
         2,
     ),
     _error(
         "unreadable-image",
-        "a picture that the operating system refuses to read",
-        "The path exists, but it cannot be read, or is no file. The picture is skipped, the others are not.",
+        "an image that cannot be read from the disk",
+        "The path exists, but the operating system refuses to read it, or it is no file. The image is skipped, the "
+        "others are not.",
         "archc predict my_network/ /srv/private.jpg",
     ),
     _error(
         "not-an-image",
-        "a file that is no picture",
-        "Its first bytes are not those of a format that is read, whatever its name says. The file is skipped, the "
-        "others are not.",
+        "a file that is no image",
+        "Its first bytes are not those of a format that is read, whatever its suffix. The file is skipped, the others "
+        "are not.",
         "archc predict my_network/ notes.txt",
     ),
     _error(
         "damaged-image",
-        "a picture that is truncated or corrupt",
-        "It starts as a picture does, but it cannot be decoded to its end. The picture is skipped, the others are not.",
+        "an image that is truncated or corrupt",
+        "It begins as an image does, but it cannot be decoded to its end. The image is skipped, the others are not.",
         "archc predict my_network/ half_a_download.jpg",
     ),
     _error(
         "image-too-large",
-        "a picture with more pixels than memory is risked for",
-        "Pillow's limit against decompression bombs holds, for the picture as for its resized copy: one that is very "
-        "long and narrow grows as its shorter side does. Where the whole of it goes through the network, as for a "
-        "mask, 32 times the network's own input is the limit. The picture is skipped, the others are not.",
+        "an image with too many pixels",
+        "Pillow's limit against decompression bombs applies to the image and to its resized copy: a long and narrow "
+        "image grows as its shorter side does. For a mask, where the whole image goes through the network, the limit "
+        "is 32 times the network's own input. The image is skipped, the others are not.",
         "archc predict my_network/ one_pixel_wide.png",
     ),
     _error(
         "image-size",
-        "a picture of a shape that the network cannot take",
-        "For a mask, the whole picture is resized, so its proportions become the input's. Where a network joins "
-        "features of several resolutions, some sizes do not come out even; `{block: resize, to: …}` before the join "
-        "takes all of them. The picture is skipped, the others are not.",
+        "an image of a shape that the network cannot take",
+        "For a mask, the whole image is resized, and the input gets its proportions. Where a network joins features "
+        "of several resolutions, some sizes do not come out even; `{block: resize, to: …}` before the join takes all "
+        "of them. The image is skipped, the others are not.",
         "archc predict my_segmenter/ panorama.jpg",
     ),
     _error(
         "unsupported-image",
-        "a picture whose numbers have no one meaning as colours, or that is next to a line",
-        "Floating-point numbers, 32-bit integers and CIE LAB colours can be shown in several ways, and the prediction "
-        "depends on it; or the picture is so narrow that nothing of it is left once a detector has resized it. The "
-        "picture is skipped, the others are not.",
+        "an image with more than one meaning in 8 bits, or one that is far too narrow",
+        "Floating-point numbers, integers of unknown range and CIE LAB colours can be shown in several ways, and the "
+        "prediction depends on the way. A detector resizes images, and nothing would be left of the shorter side of a "
+        "very narrow one. The image is skipped, the others are not. In Python, what is passed as an image has to be "
+        "one: a path, a PIL image, or a `uint8` array.",
         "archc predict my_network/ elevation.tif    # in float32",
     ),
     _error(
         "not-a-classifier",
-        "a network that tells no classes apart",
-        "What is predicted are classes: of a picture (a vector of scores), of its pixels (an image of scores), or of "
-        "what boxes enclose (a spec with a `detector`). This network returns features, as one does whose `outputs` "
-        "names a stage in its middle; or it takes a number of channels that pictures do not have.",
+        "a network whose outputs are no scores of classes",
+        "Classes are predicted: for an image (a vector of scores), for its pixels (an image of scores), or for what is "
+        "inside boxes (a spec with a `detector`). This network returns features, which happens when `outputs` names a "
+        "stage in the middle; or it takes a number of channels that images do not have.",
         "archc predict mnv3_small outputs=[c3,c5] --weights mnv3.pth cat.png",
         2,
     ),
@@ -367,25 +369,25 @@ _TABLE = (
     ),
     _error(
         "mask-crop",
-        "a mask of a picture that is cropped",
-        "A mask gives every pixel of a picture its class, so nothing of the picture is cut off before: the shorter "
-        "side is resized to `input.size`, whatever `input.crop` a classifier's spec states. To override it asks for "
-        "what cannot be done.",
+        "a mask of a cropped image",
+        "A mask gives every pixel of an image its class, so nothing of the image is cut off: its shorter side is "
+        "resized to `input.size`, whatever `input.crop` a classifier's spec states. An override of it asks for what "
+        "cannot be done.",
         "archc predict my_segmenter/ cat.png input.crop=0.875",
     ),
     _error(
         "class-names",
         "class names that do not fit the network",
-        "The file given by `--classes` has one name a line, in UTF-8, as many as the network has classes and in their "
-        "order. Of masks and boxes, class 0 is the background, so the first name is its.",
+        "The file given by `--classes` has one name per line, in UTF-8: one for each class, in the network's order. "
+        "For masks and boxes, class 0 is the background, so the first name is the background's.",
         "archc predict my_network/ cat.png --classes names.txt    # 999 names for 1000 classes",
         2,
     ),
     _error(
         "not-finite",
-        "scores that are no numbers",
-        "The network computes nan or inf for this picture, as it does when a weight holds one. A detector whose "
-        "weights do would find nothing, so it is not run at all.",
+        "scores that are nan or inf",
+        "The network computes nan or inf for this image; most likely a weight holds one. A detector with such weights "
+        "would find nothing, without an error, so it is not run at all.",
         "archc predict mnv3_small --weights diverged.pth cat.png",
     ),
     # Weights
@@ -478,7 +480,7 @@ _TABLE = (
         "warning",
         "weights that were trained under another policy",
         "The shapes fit, but the library that the weights come from is known to normalise, pad, activate or prepare "
-        "pictures otherwise than this spec says, so the outputs will differ from that library's.",
+        "images otherwise than this spec says, so the outputs will differ from that library's.",
         "archc weights mnv3_large timm.safetensors    # eps 0.001 here, 1e-05 in timm",
         0,
     ),

@@ -14,7 +14,7 @@ from archc.prediction.images import as_tensor, check_channels, read
 from archc.prediction.predictor import Prepared
 from archc.prediction.results import Detected, Detection
 from archc.prediction.scores import Boxes
-from archc.prediction.sources import Source, path_of
+from archc.prediction.sources import ImageSource, path_of
 from archc.prediction.thresholds import DEFAULT_THRESHOLD
 
 NARROWEST: Final = 64
@@ -42,7 +42,7 @@ class ObjectDetector:
         self.threshold = threshold
         self.top = top
 
-    def prepare(self, source: Source) -> Prepared:
+    def prepare(self, source: ImageSource) -> Prepared:
         """Read one image.
 
         Raises:

@@ -11,7 +11,7 @@ from archc.prediction.images import Preparation
 from archc.prediction.predictor import Prepared, not_finite
 from archc.prediction.results import Classified, Prediction, Skipped
 from archc.prediction.scores import Scores
-from archc.prediction.sources import Source, path_of
+from archc.prediction.sources import ImageSource, path_of
 
 DEFAULT_TOP = 5
 """Default `--top`."""
@@ -31,7 +31,7 @@ class Classifier:
         self.top = top
         self._preparation = Preparation(preprocessing)
 
-    def prepare(self, source: Source) -> Prepared:
+    def prepare(self, source: ImageSource) -> Prepared:
         """Read one image, resize and crop it.
 
         Raises:
@@ -49,7 +49,7 @@ class Classifier:
         """The probability of every class, N × classes, for a batch of prepared images."""
         return self.scores(images).softmax(dim=1)
 
-    def _ranked(self, source: Source, probabilities: torch.Tensor) -> Classified | Skipped:
+    def _ranked(self, source: ImageSource, probabilities: torch.Tensor) -> Classified | Skipped:
         if not probabilities.isfinite().all():
             return not_finite(source)
         count = min(self.top or len(probabilities), len(probabilities))

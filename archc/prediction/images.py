@@ -20,7 +20,7 @@ from torchvision.transforms import functional as tf
 from archc.document.diagnostics import Diagnostic
 from archc.language.settings import Input
 from archc.prediction.errors import ImageError, PredictionError
-from archc.prediction.sources import InMemory, Source
+from archc.prediction.sources import ImageSource, InMemory
 
 FORMATS: Final = ("AVIF", "BMP", "DIB", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 """Pillow's names of the formats that are opened. Pillow knows more: formats that run other programs (EPS), and formats
@@ -38,7 +38,7 @@ _LOADING = Lock()
 """Held while an image in memory is copied: the same one may be passed several times, and Pillow reads it when used."""
 
 
-def read(source: Source, channels: int = 3) -> Image.Image:
+def read(source: ImageSource, channels: int = 3) -> Image.Image:
     """Open an image, turn it upright by its EXIF orientation, and convert it to RGB, or to grey for one channel.
 
     Transparency is dropped and colour profiles are not applied: the data loaders that networks are trained with do the
@@ -54,7 +54,7 @@ def read(source: Source, channels: int = 3) -> Image.Image:
         raise _error("image-too-large", source, "has too many pixels to be decoded", limit) from None
 
 
-def _decoded(source: Source) -> tuple[Image.Image, str | None]:
+def _decoded(source: ImageSource) -> tuple[Image.Image, str | None]:
     """The image, upright, and the format it was read from."""
     if isinstance(source, Path) and not source.is_file():  # a pipe would wait for its writer
         raise _error("unreadable-image", source, "is not a file")
@@ -106,7 +106,7 @@ class Preparation:
         self._interpolation = InterpolationMode(preprocessing.interpolation)
         self._mean, self._std = _per_channel(preprocessing.mean), _per_channel(preprocessing.std)
 
-    def __call__(self, source: Source) -> torch.Tensor:
+    def __call__(self, source: ImageSource) -> torch.Tensor:
         """Read and prepare one image: channels × height × width.
 
         Raises:
@@ -114,7 +114,7 @@ class Preparation:
         """
         return self.prepare(self.read(source))
 
-    def read(self, source: Source) -> Image.Image:
+    def read(self, source: ImageSource) -> Image.Image:
         """Read an image that can be prepared.
 
         Raises:
@@ -171,7 +171,7 @@ def _upright(image: Image.Image) -> Image.Image:
         return image.copy()
 
 
-def _converted(image: Image.Image, form: str | None, source: Source, mode: str) -> Image.Image:
+def _converted(image: Image.Image, form: str | None, source: ImageSource, mode: str) -> Image.Image:
     if not image.width or not image.height:
         raise _error("unsupported-image", source, "has no pixels")
     if image.mode.startswith("I;16") or (image.mode, form) == ("I", "PPM"):
@@ -192,12 +192,12 @@ def _limit() -> int:
     return 2 * (Image.MAX_IMAGE_PIXELS or 0)
 
 
-def _damaged(source: Source, error: Exception) -> ImageError:
+def _damaged(source: ImageSource, error: Exception) -> ImageError:
     reason = str(error)
     if "truncated" in reason.lower() or isinstance(error, EOFError):
         return _error("damaged-image", source, "is truncated: the file ends before the image does")
     return _error("damaged-image", source, f"is damaged: {reason or type(error).__name__}")
 
 
-def _error(id: str, source: Source, what: str, help: str = "") -> ImageError:
+def _error(id: str, source: ImageSource, what: str, help: str = "") -> ImageError:
     return ImageError(Diagnostic(id, f"`{source}` {what}", help=help))

@@ -27,9 +27,7 @@ from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, Torc
 from archc.prediction.segment import Segmenter
 from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
-from archc.weights.carrying.keras_file import SUFFIX as KERAS
 from archc.weights.carrying.load import load_weights
-from archc.weights.carrying.read import found_file
 
 
 class Loaded(NamedTuple):
@@ -85,7 +83,7 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
         MissingExtraError: Keras is not installed.
     """
     names = class_names(options.classes, task.kind, task.classes)
-    if task.kind != "boxes" and found_file(checkpoint).suffix == KERAS:
+    if task.kind != "boxes" and checkpoint.suffix == ".keras":
         from archc.backends import keras
 
         try:

@@ -16,7 +16,7 @@ from archc.language.schema import Spec
 from archc.prediction.errors import PredictionError
 from archc.prediction.libraries import check_libraries
 from archc.prediction.results import Classified, Detected, Segmented, Skipped
-from archc.prediction.sources import Images, Source, collect
+from archc.prediction.sources import Images, ImageSource, collect
 from archc.prediction.task import Task, task_of
 from archc.prediction.thresholds import keeping
 from archc.prediction.trained import find
@@ -113,7 +113,9 @@ def _load(
     return loaded.predictor
 
 
-def _run(predictor: Predictor[Answer], task: Task, sources: Sequence[Source], batch_size: int | None) -> list[Answer]:
+def _run(
+    predictor: Predictor[Answer], task: Task, sources: Sequence[ImageSource], batch_size: int | None
+) -> list[Answer]:
     from archc.prediction.network import default_batch
     from archc.prediction.predictor import run
 

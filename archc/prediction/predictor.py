@@ -12,7 +12,7 @@ from PIL import Image
 from archc.document.diagnostics import Diagnostic
 from archc.prediction.errors import ImageError
 from archc.prediction.results import Result, Skipped
-from archc.prediction.sources import Source, path_of
+from archc.prediction.sources import ImageSource, path_of
 from archc.prediction.stream import read_ahead
 
 
@@ -20,7 +20,7 @@ from archc.prediction.stream import read_ahead
 class Prepared:
     """An image as the network takes it, channels × height × width, and, for tasks that need it, as it was read."""
 
-    source: Source
+    source: ImageSource
     pixels: torch.Tensor
     image: Image.Image | None = None
 
@@ -31,7 +31,7 @@ _Result_co = TypeVar("_Result_co", bound=Result, covariant=True)
 class Predictor(Protocol[_Result_co]):
     """A network with its task: how an image is prepared, and what is found in a batch of images."""
 
-    def prepare(self, source: Source) -> Prepared:
+    def prepare(self, source: ImageSource) -> Prepared:
         """Read and prepare one image; called in threads.
 
         Raises:
@@ -42,13 +42,15 @@ class Predictor(Protocol[_Result_co]):
         """The results of prepared images of one size, in order."""
 
 
-def run(predictor: Predictor[_Result_co], images: Iterable[Source], batch_size: int) -> Iterator[_Result_co | Skipped]:
+def run(
+    predictor: Predictor[_Result_co], images: Iterable[ImageSource], batch_size: int
+) -> Iterator[_Result_co | Skipped]:
     """Run a network on images, in their order. An image that cannot be used is skipped, with the reason.
 
     Only neighbours of one size share a batch. At most two batches are in memory, however many images there are.
     """
 
-    def prepared(source: Source) -> Prepared | Skipped:
+    def prepared(source: ImageSource) -> Prepared | Skipped:
         try:
             return predictor.prepare(source)
         except ImageError as error:
@@ -68,7 +70,7 @@ def run(predictor: Predictor[_Result_co], images: Iterable[Source], batch_size: 
         yield from predictor.run(batch)
 
 
-def not_finite(source: Source) -> Skipped:
+def not_finite(source: ImageSource) -> Skipped:
     """An image for which the network computes nan or inf."""
     message = f"the network computes nan or inf for `{source}`: its weights hold nan, inf or far too large values"
     return Skipped(path_of(source), ImageError(Diagnostic("not-finite", message)))

@@ -15,7 +15,7 @@ from archc.prediction.images import Preparation
 from archc.prediction.predictor import Prepared, not_finite
 from archc.prediction.results import ClassArea, Segmented, Skipped
 from archc.prediction.scores import Scores
-from archc.prediction.sources import Source, path_of
+from archc.prediction.sources import ImageSource, path_of
 
 Refusal = Callable[[int, int], str]
 
@@ -38,7 +38,7 @@ class Segmenter:
         self._refuses = cache(refuses) if refuses else lambda height, width: ""
         self._preparation = Preparation(preprocessing, whole=True)
 
-    def prepare(self, source: Source) -> Prepared:
+    def prepare(self, source: ImageSource) -> Prepared:
         """Read one image and resize it.
 
         Raises:
@@ -72,7 +72,7 @@ class Segmenter:
         )
 
 
-def _refused(source: Source, size: str, reason: str) -> Skipped:
+def _refused(source: ImageSource, size: str, reason: str) -> Skipped:
     message = f"`{source}` is resized to {size}, which the network cannot take: {reason}"
     return Skipped(path_of(source), ImageError(Diagnostic("image-size", message)))
 

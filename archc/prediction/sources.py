@@ -37,14 +37,14 @@ class InMemory:
         return self.label
 
 
-Source = Path | InMemory
+ImageSource = Path | InMemory
 """One image: its file, or the image itself."""
 
 Images = str | PathLike[str] | Any
 """What `archc.predict` accepts as images: a path, a directory, a glob, a PIL image, an array, or several of these."""
 
 
-def path_of(source: Source) -> Path | None:
+def path_of(source: ImageSource) -> Path | None:
     """The file of an image; None for one in memory."""
     return source if isinstance(source, Path) else None
 
@@ -61,7 +61,7 @@ def find_images(sources: Iterable[str]) -> list[Path]:
     return list(dict.fromkeys(path for source in sources for path in _expanded(source)))
 
 
-def collect(images: Images) -> list[Source]:
+def collect(images: Images) -> list[ImageSource]:
     """The images that Python code passed, in order; paths are read as by `find_images`, but repeated ones are kept.
 
     Raises:
@@ -74,7 +74,7 @@ def collect(images: Images) -> list[Source]:
     return [source for number, one in enumerate(images) for source in _collected(f"images[{number}]", one)]
 
 
-def _collected(label: str, given: object) -> list[Source]:
+def _collected(label: str, given: object) -> list[ImageSource]:
     if isinstance(given, str | PathLike):
         path = os.fspath(given)
         if isinstance(path, str):

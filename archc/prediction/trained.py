@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archc.blocks import REGISTRY
-from archc.document import interpolation, overrides
+from archc.document import overrides
 from archc.document.diagnostics import Diagnostic, Source, SpecWarning, fail
+from archc.document.document import Document
 from archc.document.tree import Map
 from archc.document.yaml import read_file, read_text
-from archc.language.load import Document
+from archc.language.load import kind
 from archc.language.load import load as load_spec
 from archc.language.schema import Spec
 from archc.prediction.errors import PredictionError
@@ -24,8 +24,6 @@ from archc.prediction.sources import SUFFIXES
 from archc.weights.files import MODEL_FILES, SPEC_FILE
 
 _CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt")
-
-_CALL = re.compile(r"\$\{[^}]*:")
 
 
 class Trained(NamedTuple):
@@ -59,14 +57,13 @@ def find(
         SpecError: as `archc.load`; or a spec beside the weights that names Python code or calls a resolver.
         WeightsError: a file of weights that cannot be read.
     """
-    checkpoint = None if weights is None else _regular(Path(fspath(weights)))
+    checkpoint = None if weights is None else _model_in(_regular(Path(fspath(weights))))
     if isinstance(source, Mapping):
         return _named(source, changes, _needed("the spec", checkpoint), allow)
     name = fspath(source)
     path = Path(name)
     if path.is_dir():
-        models = [path / file for file in MODEL_FILES.values()]
-        spec, own = path / SPEC_FILE, next((model for model in models if model.is_file()), models[0])
+        spec, own = path / SPEC_FILE, _model_in(path)
         _check_directory(path, [spec] if checkpoint else [spec, own])
         return _built(read_file(spec), path.name, changes, checkpoint or own)
     if path.suffix in (".keras", ".safetensors"):
@@ -106,12 +103,8 @@ def _built(tree: Map, name: str, changes: Sequence[str], weights: Path) -> Train
     if "defaults" in tree.items:
         message = "a spec that comes with weights cannot inherit from other files"
         raise fail("bad-defaults", message, tree.key_span("defaults"), help=_TRUST)
-    for _, leaf in interpolation.leaves(tree):
-        if _CALL.search(str(leaf.value)):
-            message = f"`{str(leaf.value)[:60]}` calls a resolver; a spec that comes with weights cannot"
-            raise fail("interpolation", message, leaf.span, help=_TRUST)
     with _no_python_warnings():
-        spec = Document(tree, name, REGISTRY.closed()).spec(overrides.parse(changes))
+        spec = Document(kind(REGISTRY.closed()), tree, name, resolvers=False).read(overrides.parse(changes))
     asked = tuple(w for w in spec.warnings if w.span is not None and w.span.source.kind == "override")
     return Trained(spec, weights, asked)
 
@@ -121,6 +114,22 @@ def _regular(path: Path) -> Path:
     if path.exists() and not path.is_file() and not path.is_dir():
         raise PredictionError(Diagnostic("no-weights", f"`{path}` is not a regular file"))
     return path
+
+
+def _model_in(path: Path) -> Path:
+    """The file of weights in a directory that `archc build -o` wrote; any other path as it is.
+
+    Raises:
+        PredictionError: the directory holds weights for several backends, perhaps of different networks.
+    """
+    if not path.is_dir():
+        return path
+    models = [path / file for file in MODEL_FILES.values()]
+    found = [model for model in models if model.is_file()]
+    if len(found) > 1:  # `archc build -o` never leaves two
+        message = f"`{path}` holds {' and '.join(model.name for model in found)}"
+        raise PredictionError(Diagnostic("no-weights", message, help="name the file to predict with"))
+    return (found or models)[0]
 
 
 def _check_directory(directory: Path, needed: Sequence[Path]) -> None:

@@ -1,4 +1,4 @@
-"""What another counter counts beside ours, operation by operation, and why it differs."""
+"""Another tool's count beside archc's, operation by operation, with the reason for every difference."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ UNEXPLAINED = "unexplained: please report this"
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One kind of operation: what archc counts, what the other does, and the reason where the two differ."""
+    """One kind of operation: both counts, and the reason if they differ."""
 
     operation: str
     archc: int
@@ -31,13 +31,13 @@ class Line:
 
     @property
     def difference(self) -> int:
-        """How much more the other counts."""
+        """How much more the other tool counts."""
         return self.other - self.archc
 
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Every operation that either counts; `counter` names the other, `unit` what both columns are in."""
+    """Both counts of every kind of operation; `counter` names the other tool, `unit` is the unit of both counts."""
 
     counter: str
     unit: str
@@ -50,7 +50,7 @@ class Comparison:
 
     @property
     def explained(self) -> bool:
-        """Whether every difference has its reason."""
+        """Whether every difference has a reason."""
         return all(line.reason != UNEXPLAINED for line in self.lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -61,7 +61,7 @@ class Comparison:
 
 
 def print_comparison(console: Console, comparison: Comparison) -> None:
-    """Print both counts side by side, the reasons at the end of their lines."""
+    """Print both counts side by side, with the reasons at the end of the lines."""
     unit = comparison.unit
     console.print(line((f"{unit} counted by {comparison.counter}", "bold"), " on the compiled module"))
     console.print()
@@ -76,7 +76,7 @@ def _numbers(line: Line) -> tuple[str, str, str, str]:
 
 @dataclass(frozen=True, slots=True)
 class _Habit:
-    """How fvcore counts a kind of operation: under which of its own names, and what beyond archc's count."""
+    """How fvcore counts a kind of operation: its names for it, and what it adds to archc's count."""
 
     names: tuple[str, ...]
     factor: int = 0
@@ -89,7 +89,7 @@ def _inputs(node: Node, inputs: Sequence[Shape]) -> int:
 
 
 def _resized(node: Node, inputs: Sequence[Shape]) -> int:
-    return math.prod(node.shape) if node.shape != inputs[0] else 0  # what already fits is not resized
+    return math.prod(node.shape) if node.shape != inputs[0] else 0  # an input of the right size is not resized
 
 
 _FVCORE = {
@@ -102,13 +102,13 @@ _FVCORE = {
     "resize": _Habit(("upsample_bilinear2d",), 4, _resized, "interpolated elements"),
 }
 _ALSO = {"resize_to_multiple": "resize"}
-"""Kinds of operation that run as the same torch operation as another."""
+"""Kinds of operation that run as the torch operation of another kind."""
 
 
 def with_fvcore(report: Report, counted: Mapping[str, int], version: str) -> Comparison:
-    """Set fvcore's count, by its operator names, beside the report's.
+    """Compare a report with fvcore's count by operator name.
 
-    A difference is explained only by a reason that yields exactly its number.
+    A reason explains a difference only if it accounts for exactly that number.
     """
     ours: dict[str, int] = {}
     elements: dict[str, int] = {}
@@ -140,7 +140,7 @@ def _reason(habit: _Habit, ours: int, other: int, elements: int) -> str:
 
 
 def with_torch(report: Report, counted: Mapping[str, int], version: str) -> Comparison:
-    """Set the count of torch's FlopCounterMode, by its operator names, beside the report's; a MAC is two FLOPs."""
+    """Compare a report with the count of torch's FlopCounterMode by operator name; a MAC is two FLOPs."""
     convolutions = sum(flops for name, flops in counted.items() if name.startswith("conv"))
     products = sum(counted.values()) - convolutions
     ours = {layer.op: 0 for layer in report.layers}

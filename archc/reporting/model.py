@@ -198,7 +198,7 @@ class Report:
         return tuple(parts.values())
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready; `name`, `input`, `params`, `macs` and `layers` are a stable interface (DESIGN section 6)."""
+        """JSON-ready; `name`, `input`, `params`, `macs` and `layers` are a stable interface."""
         return {
             "name": self.name,
             "input": list(self.input),

@@ -1,9 +1,9 @@
-"""How numbers are written: exact counts with separators, and what is derived from them."""
+"""Numbers as text: exact counts with separators, and figures derived from them."""
 
 from __future__ import annotations
 
 NOTHING = "–"
-"""Stands where there is no number."""
+"""The text for a number that does not exist."""
 
 _MEMORY = ("B", "KiB", "MiB", "GiB", "TiB")
 
@@ -19,7 +19,7 @@ def change(number: int) -> str:
 
 
 def share(part: int, whole: int) -> str:
-    """`9.6`, in per cent."""
+    """A percentage without its sign: `9.6`."""
     return f"{100 * part / whole:.1f}" if whole else NOTHING
 
 

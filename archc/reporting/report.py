@@ -1,4 +1,4 @@
-"""A report as text: a table of stages or of operations, the totals, and what the numbers mean."""
+"""A report as text: a table of stages or operations, the totals, and figures for the whole network."""
 
 from __future__ import annotations
 

@@ -17,9 +17,8 @@ from archc import transforms
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
 from archc.document.diagnostics import Source, SpecError, SpecWarning
-from archc.document.yaml import read_text
 from archc.ir.graph import SPEC, TRANSFORMS, Graph
-from archc.language.load import Document
+from archc.language.load import stated as read_stated
 from archc.language.registry import BlockRegistry
 from archc.language.schema import Spec
 
@@ -94,4 +93,4 @@ def _again(graph: Graph) -> Graph | None:
 def _from_text(text: str, blocks: BlockRegistry) -> Spec:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
-        return Document(read_text(Source("the resolved spec", text)), "spec", blocks).spec()
+        return read_stated(Source("the resolved spec", text), "spec", blocks=blocks)

@@ -17,18 +17,19 @@ from archc.transforms.rewrite import Result, Rewriter, rewrite
 def reparameterise(graph: Graph, state: State | None) -> Result:
     """Merge convolutions of one input whose outputs are summed, and the input itself, into one convolution.
 
-    A branch is a convolution or nothing, then any number of batch normalisations; MobileOne (Vasu et al. 2023,
-    arXiv:2206.04040) and RepViT (Wang et al. 2024, arXiv:2307.09283) train such branches and deploy what this makes of
-    them. The result is exact in evaluation mode. Branches merge if their strides and groups are the same, the window
-    of one encloses the others, and all windows have the same centre; if nothing else reads what they compute; and if
-    nothing lies between them and the sum. The merged convolution has the name and the place of the one with the
-    largest window.
+    A branch is a convolution or the input itself, then any number of batch normalisations. MobileOne (Vasu et al. 2023,
+    arXiv:2206.04040) and RepViT (Wang et al. 2024, arXiv:2307.09283) are trained with such branches and deployed
+    without them. The result is exact in evaluation mode.
+
+    Branches merge if they have the same stride and groups, the window of one encloses the others, and all windows have
+    the same centre. Nothing may lie between them and the sum, and nothing else may read what they compute. The merged
+    convolution keeps the name and the place of the one with the largest window.
     """
     return rewrite(graph, state, _merge_all)
 
 
 class Branch(NamedTuple):
-    """One addend of a sum: `source`, through a convolution or none, then through norms. `value` is what is added."""
+    """One addend of a sum: a convolution of `source`, or `source` itself, then norms. The sum reads `value`."""
 
     source: str
     conv: str | None
@@ -42,7 +43,7 @@ class Branch(NamedTuple):
 
 
 class Merger(NamedTuple):
-    """What becomes one convolution: those branches of a sum, the largest window first; `rest` is added as before."""
+    """Branches of a sum that become one convolution, the largest window first. `rest` is added as before."""
 
     sum: str
     branches: tuple[Branch, ...]
@@ -95,7 +96,7 @@ def _is_addend(net: Rewriter, name: str) -> bool:
 
 
 def _addends(net: Rewriter, sum: str) -> Iterator[str]:
-    """What a sum adds up, through sums that are only part of it."""
+    """The values that a sum adds up; a sum that only this one reads is replaced by its own addends."""
     for value in net[sum].inputs:
         node = net.get(value)
         if node is not None and isinstance(node.op, Add) and net.only_reader(value) is not None:
@@ -162,17 +163,29 @@ def _merge(net: Rewriter, alike: list[Merger]) -> bool:
         names = [merger.weighted[number] for merger in alike]
         if set(names) != set(net.sharing(name)) or any(net[other].op != net[name].op for other in names):
             return False
-    if any([b.conv is None for b in m.branches] != [b.conv is None for b in first.branches] for m in alike):
+    if any(_form(merger) != _form(first) for merger in alike):
         return False
     bias = any(_has_bias(net, branch) for branch in first.branches)
     if net.state is not None:
-        dtype = net.weights(first.conv)["weight"].dtype
-        parts = [_kernel_and_bias(net, first, branch) for branch in first.branches]
-        new = {"weight": sum(kernel for kernel, _ in parts)} | ({"bias": sum(b for _, b in parts)} if bias else {})
-        net.set_weights(first.conv, {name: value.astype(dtype) for name, value in new.items()})
+        _sum_weights(net, first, bias)
     for merger in alike:
         _merge_one(net, merger, bias)
     return True
+
+
+def _form(merger: Merger) -> list[tuple[bool, int]]:
+    """Whether each branch has a convolution, and how many norms."""
+    return [(branch.conv is not None, len(branch.norms)) for branch in merger.branches]
+
+
+def _sum_weights(net: Rewriter, merger: Merger, bias: bool) -> None:
+    import numpy as np
+
+    dtype = net.weights(merger.conv)["weight"].dtype
+    kernels, biases = zip(*[_kernel_and_bias(net, merger, branch) for branch in merger.branches], strict=True)
+    net.set_weights(merger.conv, {"weight": np.sum(kernels, axis=0).astype(dtype)})
+    if bias:
+        net.set_weights(merger.conv, {"bias": np.sum(biases, axis=0).astype(dtype)})
 
 
 def _has_bias(net: Rewriter, branch: Branch) -> bool:

@@ -27,11 +27,11 @@ def rewrite(graph: Graph, state: State | None, edit: Callable[[Rewriter], None])
     calls = []
     for call in rewritten.calls:
         prefix = f"{call.name}."
-        own = None if state is None else {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-        inner, own = rewrite(call.graph, own, edit)
+        old = None if state is None else {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
+        inner, new = rewrite(call.graph, old, edit)
         calls.append(call._replace(graph=inner))
-        if weights is not None and own is not None:
-            weights = {**weights, **{prefix + key: value for key, value in own.items()}}
+        if weights is not None and new is not None:
+            weights = {**weights, **{prefix + key: value for key, value in new.items()}}
     return replace(rewritten, calls=tuple(calls)), weights
 
 
@@ -55,14 +55,9 @@ class Rewriter:
         self._shapes = dict(graph.shapes())
         self._owner: dict[str, str] = {}
         self._users: dict[str, list[str]] = {}
-        for region in graph.regions:
-            for node in region.subgraph.nodes:
-                if node.weights:
-                    name, owner = region.full(node.name), region.owner(node.name)
-                    self._owner[name] = owner
-                    self._users.setdefault(owner, []).append(name)
         for node in self:
             self._read(node)
+            self._own(node)
 
     def __iter__(self) -> Iterator[Node]:
         return iter([node for row in self._rows for node in row.values()])
@@ -108,20 +103,18 @@ class Rewriter:
     def replace(self, name: str, op: Op, inputs: Iterable[str] | None = None) -> None:
         """Put another operation in the place of one; its inputs stay the same unless others are given.
 
+        Weights of the same name keep their numbers and initial distribution. If the output's shape changes, the shapes
+        of what reads it follow in `finish`.
+
         Raises:
             ShapeError: the inputs do not fit the new operation.
         """
         old = self[name]
         given = old.inputs if inputs is None else tuple(inputs)
         shapes = tuple([self.shape(value) for value in given])
-        self._unread(old)
         new = Node(name, op, given, infer(op, shapes), _weights(op, shapes, old.weights))
+        self._unread(old)
         self._put(new)
-        if new.weights:
-            owner = self._owner.setdefault(name, self._owned_by(name))
-            users = self._users.setdefault(owner, [])
-            if name not in users:
-                users.append(name)
 
     def insert(self, name: str, op: Op, *inputs: str, before: str) -> None:
         """Add an operation in front of another one of the same row. Its scopes must exist already.
@@ -143,9 +136,6 @@ class Rewriter:
             self._rows[number][other] = node
         self._row[name] = number
         self._put(new)
-        if new.weights:
-            self._owner[name] = self._owned_by(name)
-            self._users.setdefault(self._owner[name], []).append(name)
 
     def bypass(self, name: str, value: str | None = None) -> None:
         """Remove an operation; what read its output reads `value` instead, by default its first input."""
@@ -171,7 +161,7 @@ class Rewriter:
                 pending += node.inputs
 
     def current(self, name: str) -> str:
-        """What reads a value that has been bypassed reads this one now; other values are their own."""
+        """The value that stands for one that has been bypassed; for any other value, that value itself."""
         while name in self._moved:
             name = self._moved[name]
         return name
@@ -210,14 +200,27 @@ class Rewriter:
         self._shapes[node.name] = node.shape
         self._edited.add(number)
         self._read(node)
+        self._own(node)
 
     def _remove(self, node: Node) -> None:
         self._unread(node)
         number = self._row.pop(node.name)
         del self._rows[number][node.name]
         self._edited.add(number)
-        if node.weights:
-            self._users[self._owner.pop(node.name)].remove(node.name)
+        self._disown(node.name)
+
+    def _own(self, node: Node) -> None:
+        """Keep account of who uses which weights."""
+        if not node.weights:
+            self._disown(node.name)
+        elif node.name not in self._owner:
+            region = self.graph.regions[self._row[node.name]]
+            self._owner[node.name] = region.owner(_local(region, node.name))
+            self._users.setdefault(self._owner[node.name], []).append(node.name)
+
+    def _disown(self, name: str) -> None:
+        if name in self._owner:
+            self._users[self._owner.pop(name)].remove(name)
 
     def _read(self, node: Node) -> None:
         for value in node.inputs:
@@ -227,10 +230,6 @@ class Rewriter:
         for value in node.inputs:
             self._readers[value].remove(node.name)
 
-    def _owned_by(self, name: str) -> str:
-        region = self.graph.regions[self._row[name]]
-        return region.owner(_local(region, name))
-
     def _region(self, number: int, region: Region, shapes: Mapping[str, Shape]) -> Region | None:
         """The region as edited; None for one that nothing is left of, not even a value that it passes on.
 
@@ -238,11 +237,8 @@ class Rewriter:
         """
         inputs = tuple([self.current(name) for name in region.inputs])
         lowered_for = [placeholder.shape for placeholder in region.subgraph.placeholders]
-        if (
-            number not in self._edited
-            and inputs == region.inputs
-            and [shapes.get(name) for name in inputs] == lowered_for
-        ):
+        same_inputs = inputs == region.inputs and [shapes.get(name) for name in inputs] == lowered_for
+        if same_inputs and number not in self._edited:
             return region
         row = self._rows[number]
         result = self._result(region, inputs)

@@ -1,4 +1,4 @@
-"""Where drawn pictures go, and that nothing is lost on the way."""
+"""Where drawn images go, and that nothing is lost on the way."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ def placed(output: str, *images: str, force: bool = False) -> list[str]:
     return [str(place) for place in found.values()]
 
 
-def test_one_picture_goes_into_the_file() -> None:
+def test_one_image_goes_into_the_file() -> None:
     assert placed("out.png", "a/cat.jpg") == ["out.png"]
     assert placed("new/OUT.JPG", "a/cat.jpg") == ["new/OUT.JPG"]
 
 
-def test_pictures_keep_their_names_in_a_directory(here: Path) -> None:
+def test_images_keep_their_names_in_a_directory(here: Path) -> None:
     assert placed("out", "a/cat.jpg") == ["out/cat.jpg"]
     assert placed("out", "a/cat.jpg", "b/dog.PNG") == ["out/cat.jpg", "out/dog.PNG"]
     assert placed("run.v2", "a/cat.jpg", "b/dog.png") == ["run.v2/cat.jpg", "run.v2/dog.png"]
@@ -84,7 +84,7 @@ def test_what_exists_is_kept_unless_forced(here: Path) -> None:
     assert placed("out.png", "a.png", force=True) == ["out.png"]
 
 
-def test_pictures_are_never_drawn_over(here: Path) -> None:
+def test_images_are_never_drawn_over(here: Path) -> None:
     save(noise(8, 8), here / "a.png")
     for output, images in [
         ("a.png", ["a.png"]),
@@ -114,7 +114,7 @@ def test_the_suffix_is_the_format(here: Path, suffix: str) -> None:
     assert [entry.name for entry in place.parent.iterdir()] == [place.name]
 
 
-def test_a_picture_too_large_for_its_format(here: Path) -> None:
+def test_a_image_too_large_for_its_format(here: Path) -> None:
     with pytest.raises(click.ClickException, match="WEBP cannot hold 20000×10 pixels"):
         save(Image.new("RGB", (20_000, 10)), here / "a.webp")
     assert list(here.iterdir()) == []
@@ -128,6 +128,13 @@ def test_a_place_that_cannot_be_written(here: Path) -> None:
     with pytest.raises(click.ClickException, match="Is a directory"):
         save(noise(8, 8), here / "b.png")
     assert sorted(entry.name for entry in here.iterdir()) == ["b.png", "file"]
+
+
+def test_a_file_that_appears_meanwhile_is_kept(here: Path) -> None:
+    (here / "a.png").write_bytes(b"mine")
+    with pytest.raises(click.ClickException, match="File exists"):
+        save(noise(8, 8), here / "a.png", overwrite=False)
+    assert (here / "a.png").read_bytes() == b"mine"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="permissions are POSIX's")

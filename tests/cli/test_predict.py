@@ -50,7 +50,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def many(tmp_path: Path) -> Path:
-    """Twelve pictures, one of which is none."""
+    """Twelve images, one of which is none."""
     for number in range(12):
         save(noise(90, 70, number), tmp_path / "many" / f"{number:02}.png")
     (tmp_path / "many" / "05.png").write_bytes(b"no picture")
@@ -87,14 +87,14 @@ def test_the_table(run: Run, photos: Path) -> None:
     assert re.fullmatch(r"  0\.01\d  cup       968", rows[1])
 
 
-def test_many_pictures_have_a_line_each(run: Run, photos: Path) -> None:
+def test_many_images_have_a_line_each(run: Run, photos: Path) -> None:
     result = run("predict", *LITE0, str(photos))
     cat, coffee = result.out.splitlines()
     assert cat == f"{photos / 'cat.png'}     0.380  Egyptian cat"
     assert coffee == f"{photos / 'coffee.png'}  0.940  espresso"
 
 
-def test_with_top_many_pictures_have_a_table_each(run: Run, photos: Path) -> None:
+def test_with_top_many_images_have_a_table_each(run: Run, photos: Path) -> None:
     blocks = run("predict", *LITE0, f"{photos}/*.png", "--top", "1").out.split("\n\n")
     assert [block.splitlines()[0] for block in blocks] == [str(photos / "cat.png"), str(photos / "coffee.png")]
     assert all(len(block.splitlines()) == 2 for block in blocks)
@@ -217,7 +217,7 @@ def test_a_wrong_spec_and_wrong_weights(run: Run, photos: Path) -> None:
     assert "error[weights-mismatch]" in result.err
 
 
-def test_pictures_and_overrides_in_any_order(run: Run, built: Path, tmp_path: Path) -> None:
+def test_images_and_overrides_in_any_order(run: Run, built: Path, tmp_path: Path) -> None:
     save(noise(90, 70), tmp_path / "run=1" / "a=b.png")
     for picture in ("run=1/a=b.png", "run=1", "run=1/*.png"):
         result = run("predict", "input.crop=1.0", str(built), f"{tmp_path}/{picture}", "name=other")
@@ -251,10 +251,10 @@ def test_numbers_where_there_are_no_names(run: Run, built: Path, photos: Path) -
     assert rows[0] == "  0.940  967"
 
 
-# Many pictures, and broken ones
+# Many images, and broken ones
 
 
-def test_a_broken_picture_is_skipped_and_reported(run: Run, built: Path, many: Path) -> None:
+def test_a_broken_image_is_skipped_and_reported(run: Run, built: Path, many: Path) -> None:
     result = run("predict", str(built), str(many), "--batch-size", "4")
     assert result.code == 1
     assert [line.split()[0] for line in result.out.splitlines()] == [
@@ -264,7 +264,7 @@ def test_a_broken_picture_is_skipped_and_reported(run: Run, built: Path, many: P
     assert result.err.endswith("skipped 1 of 12 images\n")
 
 
-def test_json_has_every_picture(run: Run, built: Path, many: Path) -> None:
+def test_json_has_every_image(run: Run, built: Path, many: Path) -> None:
     result = run("predict", str(built), f"{many}/*.png", "--json", "--top", "3")
     assert result.code == 1
     assert [entry["image"] for entry in result.json] == [str(many / f"{number:02}.png") for number in range(12)]
@@ -280,7 +280,7 @@ def test_batches_change_no_answer(run: Run, built: Path, many: Path) -> None:
         assert all(abs(a["probability"] - b["probability"]) < 1e-6 for a, b in predictions)
 
 
-def test_only_broken_pictures(run: Run, built: Path, tmp_path: Path) -> None:
+def test_only_broken_images(run: Run, built: Path, tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(b"")
     result = run("predict", str(built), str(tmp_path / "a.png"))
     assert (result.code, result.out) == (1, "")
@@ -464,7 +464,7 @@ def test_what_is_not_installed_is_named(
     ("hidden", "backend", "message"),
     [
         ("keras", "torch", "this needs keras, which is not installed: pip install 'archc[keras]'"),
-        ("", "nonsense", "Keras cannot compute with 'nonsense': set KERAS_BACKEND to torch or jax"),
+        ("", "nonsense", "compute with nonsense, but it has no such backend: set KERAS_BACKEND to torch or jax"),
         ("", "openvino", "Keras was told to compute with openvino, but openvino is not installed"),
     ],
 )

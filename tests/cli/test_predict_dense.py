@@ -117,7 +117,7 @@ def test_a_mask_as_text(run: Run, segmenter: Path, photos: Path) -> None:
     assert [block.splitlines()[0].split("  ")[1] for block in both] == ["226×150", "300×200"]
 
 
-def test_a_mask_is_drawn_over_its_picture(run: Run, segmenter: Path, photos: Path, tmp_path: Path) -> None:
+def test_a_mask_is_drawn_over_its_image(run: Run, segmenter: Path, photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "new" / "out.png"
     result = run("predict", str(segmenter), str(photos / "coffee.png"), "-o", str(out))
     assert (result.code, result.err) == (0, "")
@@ -129,7 +129,7 @@ def test_a_mask_is_drawn_over_its_picture(run: Run, segmenter: Path, photos: Pat
     assert [entry.name for entry in out.parent.iterdir()] == ["out.png"]
 
 
-def test_several_pictures_are_drawn_into_a_directory(run: Run, segmenter: Path, photos: Path, tmp_path: Path) -> None:
+def test_several_images_are_drawn_into_a_directory(run: Run, segmenter: Path, photos: Path, tmp_path: Path) -> None:
     many = tmp_path / "many"
     for number, suffix in enumerate(("jpg", "png", "bmp")):
         save(noise(90, 70, number), many / f"{number}.{suffix}")
@@ -163,7 +163,7 @@ def test_a_drawing_that_cannot_be_written_stops_nothing(run: Run, segmenter: Pat
     assert f"Error: {out / 'b.webp'}: WEBP cannot hold 17000×" in result.err
 
 
-def test_pictures_are_upright_before_all_else(run: Run, segmenter: Path, tmp_path: Path) -> None:
+def test_images_are_upright_before_all_else(run: Run, segmenter: Path, tmp_path: Path) -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # lies on its side
     save(noise(300, 240), tmp_path / "a.jpg", exif=exif)

@@ -43,6 +43,35 @@ def test_a_closed_pipe_ends_quietly() -> None:
         assert result.returncode == (1 if arguments == ["--help"] else 141), arguments  # help is click's own
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("redirection", [">&-", "> /dev/full"])
+@pytest.mark.parametrize("command", ["report mnv3_small", "report mnv3_small --json", "schema", "--help"])
+def test_output_that_cannot_be_written(command: str, redirection: str) -> None:
+    reason = "Bad file descriptor" if redirection == ">&-" else "No space left on device"
+    line = f'"$PYTHON" -m archc {command} {redirection}'
+    environment = {**os.environ, "PYTHON": sys.executable}
+    result = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (2, f"Error: standard output: {reason}\n")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there is no /dev/full")
+@pytest.mark.parametrize("redirection", ["2>&-", "2> /dev/full"])
+@pytest.mark.parametrize("command", ["check mnv3_smal", "report --nope"])
+def test_an_error_that_nobody_can_read(command: str, redirection: str) -> None:
+    line = f'"$PYTHON" -m archc {command} {redirection}'
+    environment = {**os.environ, "PYTHON": sys.executable}
+    result = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (2, "")
+
+
+def test_a_closed_output_is_no_error_where_nothing_is_printed(tmp_path: Path) -> None:
+    line = f'"$PYTHON" -m archc schema -o {tmp_path}/schema.json >&-'
+    environment = {**os.environ, "PYTHON": sys.executable}
+    result = subprocess.run(["sh", "-c", line], env=environment, capture_output=True, text=True, cwd=ROOT, check=False)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert '"$schema"' in (tmp_path / "schema.json").read_text()
+
+
 def test_an_interrupt_ends_quietly(tmp_path: Path) -> None:
     started = tmp_path / "started"
     script = (

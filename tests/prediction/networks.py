@@ -1,4 +1,4 @@
-"""Random weights that tell things apart: what untrained networks give is one class everywhere."""
+"""Random weights with outputs that vary; an untrained network gives one class everywhere."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import nn
 
 
 def calibrate(model: nn.Module, pictures: torch.Tensor, classes: int = 21) -> None:
-    """Give a segmentation network the statistics of prepared pictures, and scores that differ from place to place."""
+    """Give a segmentation network the statistics of prepared images, and scores that differ from place to place."""
     for module in model.modules():
         if isinstance(module, nn.BatchNorm2d):
             module.momentum = None  # the mean of what it sees, rather than one step towards it

@@ -1,4 +1,4 @@
-"""Pictures in every form that files come in."""
+"""Images for tests."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Boxes are those of torchvision's own detectors; what is told of them is what was asked for."""
+"""Boxes equal those of torchvision's own detectors, and `top` and `threshold` select among them."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_boxes_are_torchvisions(peer: nn.Module, tmp_path: Path) -> None:
 
 
 def fixed(pictures: list[torch.Tensor]) -> list[Mapping[str, torch.Tensor]]:
-    """Three boxes in every picture, not in order."""
+    """Three boxes in every image, not in order."""
     one = {
         "boxes": torch.tensor([[0.0, 0, 4, 4], [1, 2, 3, 4], [5, 5, 9, 8]]),
         "labels": torch.tensor([3, 1, 2]),
@@ -92,7 +92,7 @@ def test_boxes_below_one_half_are_left_out_unless_asked_for(tmp_path: Path) -> N
     ]
 
 
-def test_pictures_go_in_as_they_are(tmp_path: Path) -> None:
+def test_images_go_in_as_they_are(tmp_path: Path) -> None:
     seen: list[torch.Tensor] = []
 
     def note(pictures: list[torch.Tensor]) -> list[Mapping[str, torch.Tensor]]:
@@ -108,7 +108,7 @@ def test_pictures_go_in_as_they_are(tmp_path: Path) -> None:
     )
 
 
-def test_a_picture_that_is_next_to_a_line(tmp_path: Path) -> None:
+def test_a_image_that_is_next_to_a_line(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (2000, 2)), tmp_path / "a.png")
     (found,) = run(ObjectDetector(fixed, CONTRACT), [path], 1)
     assert isinstance(found, Skipped)
@@ -124,6 +124,6 @@ def test_weights_that_diverged() -> None:
     assert caught.value.diagnostic.id == "not-finite"
 
 
-def test_a_number_of_channels_that_pictures_do_not_have() -> None:
+def test_a_number_of_channels_that_images_do_not_have() -> None:
     with pytest.raises(PredictionError, match="takes 4 channels"):
         ObjectDetector(fixed, Input(channels=4, mean=0.5, std=0.5))

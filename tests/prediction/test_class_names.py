@@ -1,4 +1,4 @@
-"""What classes are called: published lists, and lists of one's own."""
+"""Class names: published lists, and the user's own."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_names_from_a_file(tmp_path: Path) -> None:
 
 
 def test_names_that_never_end(tmp_path: Path) -> None:
-    """A device is not read at all, a pipe not waited for, and of a file only so much."""
+    """Devices and pipes are not read at all, and of a large file only the beginning."""
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "link").symlink_to("/dev/zero")
     (tmp_path / "large").write_bytes(b"a\n" * (LARGEST_FILE // 2) + b"b")

@@ -20,7 +20,7 @@ CONTRACT = Input(size=(16, 16), mean=0.0, std=1.0)
 
 
 class Colours(nn.Module):
-    """Tells red, green and blue pictures apart, and notes the batches it sees."""
+    """Tells red, green and blue images apart, and notes the batches it sees."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -80,7 +80,7 @@ def test_batches_change_nothing(tmp_path: Path, batch_size: int) -> None:
     assert max(network.batches) <= batch_size
 
 
-def test_a_batch_without_one_picture(tmp_path: Path) -> None:
+def test_a_batch_without_one_image(tmp_path: Path) -> None:
     paths = paint(tmp_path, ["red"] * 4)
     for path in paths[:2]:
         path.write_bytes(b"")
@@ -118,7 +118,7 @@ def test_numbers_that_are_none(tmp_path: Path, value: float) -> None:
     assert set(classified.to_dict()) == {"image", "error"}
 
 
-def test_many_pictures_stream_through(tmp_path: Path) -> None:
+def test_many_images_stream_through(tmp_path: Path) -> None:
     path = save(noise(160, 120), tmp_path / "a.bmp")
     paths = [path] * 300
     tracemalloc.start()

@@ -1,4 +1,4 @@
-"""Drawn predictions: the right colours in the right places, labels that can be read, nothing of the picture lost."""
+"""Drawn predictions: the right colours in the right places, labels that can be read, nothing of the image lost."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def mask_of(width: int, height: int, *columns: int) -> torch.Tensor:
 
 
 def test_vocs_palette() -> None:
-    """The published colours of its first classes, its last, and of what is next to objects."""
+    """The published colours of its first classes, its last, and the border of objects."""
     known = {
         0: "#000000",
         1: "#800000",
@@ -78,7 +78,7 @@ def test_a_legend_is_below_and_hides_nothing() -> None:
     assert three.height > drawn.height + 40, "what does not fit a line starts another"
 
 
-def test_background_alone_is_the_picture() -> None:
+def test_background_alone_is_the_image() -> None:
     picture = noise(400, 300)
     drawn = draw.draw_mask(picture, mask_of(400, 300, 0), [area(0)])
     assert drawn.tobytes() == picture.tobytes()
@@ -127,7 +127,7 @@ def test_a_box_is_where_it_was_found() -> None:
 @pytest.mark.parametrize(
     "box", [(0, 0, 400, 300), (-50, -50, 450, 350), (390, 290, 400, 300), (0, 100, 3, 103), (395, 0, 400, 300)]
 )
-def test_what_is_drawn_stays_in_the_picture(box: tuple[float, float, float, float]) -> None:
+def test_what_is_drawn_stays_in_the_image(box: tuple[float, float, float, float]) -> None:
     drawn = boxes(box)
     pixels = (np.array(drawn) == draw.box_colour(1)).all(2)
     label = draw._font(13, []).getlength("class 0 0.90")
@@ -152,7 +152,7 @@ def test_the_best_is_in_front() -> None:
     assert drawn.getpixel((300 - 1, 200)) == draw.box_colour(1)
 
 
-def test_no_box_is_the_picture() -> None:
+def test_no_box_is_the_image() -> None:
     assert boxes().tobytes() == Image.new("RGB", (400, 300), "black").tobytes()
 
 
@@ -169,32 +169,32 @@ def test_no_box_is_the_picture() -> None:
         ((1, 1), (240, 240)),
     ],
 )
-def test_small_pictures_are_drawn_enlarged(size: tuple[int, int], drawn: tuple[int, int]) -> None:
+def test_small_images_are_drawn_enlarged(size: tuple[int, int], drawn: tuple[int, int]) -> None:
     assert boxes(size=size).size == drawn
     mask = torch.zeros(size[1], size[0], dtype=torch.uint8)
     assert draw.draw_mask(Image.new("RGB", size), mask, [area(0)]).size == drawn
 
 
-def test_boxes_grow_with_their_picture() -> None:
+def test_boxes_grow_with_their_image() -> None:
     left, _, right, bottom = where(boxes((10, 20, 60, 40), size=(80, 60)), 1)
     assert (left, right, bottom) == (40, 240, 160)
 
 
-def test_letters_grow_with_the_picture() -> None:
+def test_letters_grow_with_the_image() -> None:
     small, large = (where(boxes((0, 0, *size), size=size), 1) for size in ((400, 300), (4000, 3000)))
     assert large[2] > small[2]
     heights = [draw._text_size(Image.new("L", size)) for size in ((30, 30), (512, 512), (4000, 3000))]
     assert heights == [13, 13, 87]
 
 
-def test_a_name_longer_than_the_picture_is_cut() -> None:
+def test_a_name_longer_than_the_image_is_cut() -> None:
     detection = Detection(1, "a name that is far too long for any picture of this width", 0.5, (0, 30, 100, 100))
     drawn = draw.draw_boxes(Image.new("RGB", (240, 240)), [detection])
     assert drawn.size == (240, 240)
     assert where(drawn, 1)[2] <= 240
 
 
-def test_grey_pictures_are_drawn_on_in_colour() -> None:
+def test_grey_images_are_drawn_on_in_colour() -> None:
     found = Detected(Path("a.png"), Image.new("L", (400, 300)), (Detection(1, None, 0.5, (10, 50, 90, 90)),), 0.5)
     assert where(draw.draw(found), 1)[0] == 10
     mask = torch.ones(300, 400, dtype=torch.uint8)

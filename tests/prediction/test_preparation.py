@@ -1,4 +1,4 @@
-"""Prepared pictures equal torchvision's and timm's to the last bit."""
+"""Prepared images equal torchvision's and timm's to the last bit."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def test_the_shape_is_the_specs(tmp_path: Path) -> None:
         assert Preparation(preprocessing)(path).shape == (preprocessing.channels, *preprocessing.size)
 
 
-def test_one_pixel_is_a_picture(tmp_path: Path) -> None:
+def test_one_pixel_is_a_image(tmp_path: Path) -> None:
     path = save(Image.new("RGB", (1, 1), (255, 0, 0)), tmp_path / "dot.png")
     prepared = Preparation(Input(mean=0.0, std=1.0))(path)
     assert prepared.mean((1, 2)).tolist() == [1, 0, 0]

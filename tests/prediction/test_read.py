@@ -1,4 +1,4 @@
-"""Pictures of every kind are opened as a person sees them; what is none, or broken, says so."""
+"""Images of every kind are opened as a person sees them; others are refused with the reason."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_exif_orientation(tmp_path: Path, orientation: int, form: str) -> None:
 
 
 @pytest.mark.parametrize("exif", [b"Exif\0\0nonsense", b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\x03", b"Exif\0\0"])
-def test_broken_exif_is_no_broken_picture(tmp_path: Path, exif: bytes) -> None:
+def test_broken_exif_is_no_broken_image(tmp_path: Path, exif: bytes) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         assert read(save(noise(64, 48), tmp_path / "a.jpg", exif=exif)).size == (64, 48)
@@ -108,7 +108,7 @@ def test_every_format_is_told_by_its_bytes(tmp_path: Path, form: str) -> None:
     assert read(path.rename(tmp_path / "picture")).size == (40, 30)
 
 
-def test_a_camera_s_several_pictures_in_one_file(tmp_path: Path) -> None:
+def test_a_camera_s_several_images_in_one_file(tmp_path: Path) -> None:
     first, second = noise(40, 30), noise(20, 10)
     path = save(first, tmp_path / "a.mpo", save_all=True, append_images=[second])
     assert read(path.rename(tmp_path / "a.jpg")).size == (40, 30)
@@ -134,7 +134,7 @@ def test_integers_of_unknown_range_are_ambiguous(tmp_path: Path, kind: type, mos
     assert problem(path) == "unsupported-image: has 32 bits per pixel"
 
 
-def test_what_is_no_picture(tmp_path: Path) -> None:
+def test_what_is_no_image(tmp_path: Path) -> None:
     for name, content, message in [
         ("empty.jpg", b"", "not-an-image: is empty"),
         ("text.png", b"hello, world\n", "not-an-image: is no image"),
@@ -176,7 +176,7 @@ def test_truncated_files(tmp_path: Path, form: str) -> None:
 
 
 @pytest.mark.parametrize("form", ["jpg", "png", "gif", "tif", "webp", "bmp", "ppm", "jp2"])
-def test_damaged_bytes_end_in_a_picture_or_in_a_diagnostic(tmp_path: Path, form: str) -> None:
+def test_damaged_bytes_end_in_a_image_or_in_a_diagnostic(tmp_path: Path, form: str) -> None:
     content = save(noise(60, 40), tmp_path / f"a.{form}").read_bytes()
     generator = random.Random(form)
     with warnings.catch_warnings():
@@ -201,7 +201,7 @@ def test_decompression_bombs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert read(path).size == (300, 300)
 
 
-def test_no_memory_for_one_picture(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_memory_for_one_image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*_: object) -> None:
         raise MemoryError
 

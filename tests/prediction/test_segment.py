@@ -56,7 +56,7 @@ def halves(width: int, height: int) -> Image.Image:
 @pytest.mark.parametrize(
     ("size", "resized"), [((640, 480), (520, 693)), ((333, 500), (780, 520)), ((60, 60), (520, 520))]
 )
-def test_the_whole_picture_as_torchvisions_preset_prepares_it(size: tuple[int, int], resized: tuple[int, int]) -> None:
+def test_the_whole_image_as_torchvisions_preset_prepares_it(size: tuple[int, int], resized: tuple[int, int]) -> None:
     preset = segmentation.LRASPP_MobileNet_V3_Large_Weights.COCO_WITH_VOC_LABELS_V1.transforms()
     image = noise(*size)
     prepared = Preparation(archc.load("lraspp_mnv3_large").input, whole=True).prepare(image)
@@ -102,7 +102,7 @@ def test_masks_are_torchvisions(name: str, tmp_path: Path) -> None:
         assert {area.index: area.pixels for area in found.classes} == counts
 
 
-def test_shares_are_of_the_pictures_own_pixels(tmp_path: Path) -> None:
+def test_shares_are_of_the_images_own_pixels(tmp_path: Path) -> None:
     path = save(halves(160, 40), tmp_path / "a.png")
     (found,) = segment(Colours(), [path], names=["red", "green", "blue"])
     assert [(area.index, area.name, area.pixels) for area in found.classes] == [
@@ -131,7 +131,7 @@ def test_only_neighbours_of_one_size_share_a_batch(tmp_path: Path) -> None:
     assert [shape[0] for shape in network.seen] == [2, 1, 1, 2]
 
 
-def test_pictures_that_cannot_be_used(tmp_path: Path) -> None:
+def test_images_that_cannot_be_used(tmp_path: Path) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"")
     thin = save(Image.new("RGB", (3, 300)), tmp_path / "thin.png")
@@ -171,7 +171,7 @@ def test_numbers_that_are_none(tmp_path: Path) -> None:
     assert found.error.diagnostic.id == "not-finite"
 
 
-def test_a_grey_network_takes_grey_pictures(tmp_path: Path) -> None:
+def test_a_grey_network_takes_grey_images(tmp_path: Path) -> None:
     preprocessing = Input(channels=1, size=(16, 16), crop=1.0, mean=0.5, std=0.5)
     segmenter = Segmenter(lambda pictures: torch.cat([pictures, -pictures], 1), preprocessing)
     image = Image.new("L", (20, 20), 255)
@@ -193,7 +193,7 @@ def test_the_first_of_equals_wins() -> None:
     assert torch.equal(best_classes(torch.zeros(3, 2, 2), 4, 4), torch.zeros(4, 4, dtype=torch.uint8))
 
 
-def test_few_pictures_are_in_memory(tmp_path: Path) -> None:
+def test_few_images_are_in_memory(tmp_path: Path) -> None:
     path = save(noise(64, 48), tmp_path / "a.bmp")
     pictures: list[weakref.ref[Image.Image]] = []
     most = 0

@@ -45,7 +45,7 @@ def test_a_path_that_exists_is_no_glob() -> None:
     assert found("photos/odd[1].png") == ["photos/odd[1].png"]
 
 
-def test_each_picture_once_in_the_order_given() -> None:
+def test_each_image_once_in_the_order_given() -> None:
     assert found("photos/b.JPG", "photos", "photos/*.png") == ["photos/b.JPG", "photos/a.png", "photos/odd[1].png"]
 
 
@@ -84,7 +84,7 @@ def test_a_directory_of_directories_says_how() -> None:
     assert "'empty/**/*.jpg'" in caught.value.diagnostic.help
 
 
-def test_pictures_are_told_from_overrides() -> None:
+def test_images_are_told_from_overrides() -> None:
     Path("width=2").touch()
     assert looks_like_image("width=2")
     assert looks_like_image("run=3/*.png")

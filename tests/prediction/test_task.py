@@ -1,4 +1,4 @@
-"""The task follows from the spec."""
+"""The task follows from the graph."""
 
 from __future__ import annotations
 
@@ -101,7 +101,7 @@ def test_features_are_no_prediction(name: str, overrides: list[str], message: st
     assert bool(diagnostic.notes) == (overrides[0] == "outputs=[c3,c5]")
 
 
-def test_a_mask_covers_the_whole_picture() -> None:
+def test_a_mask_covers_the_whole_image() -> None:
     with pytest.raises(PredictionError) as caught:
         decided("lraspp_mnv3_large", "input.crop=0.875")
     diagnostic = caught.value.diagnostic

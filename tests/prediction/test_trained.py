@@ -120,3 +120,12 @@ def test_overrides_are_warned_of_but_the_builders_spec_is_not(tmp_path: Path) ->
     (warning,) = find(network, ["dropout=0.5"]).warnings
     assert warning.span is not None
     assert warning.span.source.kind == "override"
+
+
+def test_weights_of_two_backends_are_not_chosen_from(tmp_path: Path) -> None:
+    for name in ("spec.yaml", "model.safetensors", "model.keras"):
+        (tmp_path / name).touch()
+    for source, weights in ((str(tmp_path), None), ("mnv3_small", tmp_path)):
+        with pytest.raises(archc.PredictionError, match=r"holds model\.safetensors and model\.keras") as caught:
+            find(source, weights=weights)
+        assert caught.value.diagnostic.help == "name the file to predict with"

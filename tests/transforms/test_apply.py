@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -76,6 +77,18 @@ def test_users_register_their_own() -> None:
     for name in ("", "a,b", " a"):
         with pytest.raises(ValueError, match="is no name for a transform"):
             register(name, sharper)
+
+
+def test_installed_packages_bring_theirs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sharpening.py").write_text("def sharpest(graph, state):\n    return graph, state\n")
+    package = tmp_path / "sharpening-1.0.dist-info"
+    package.mkdir()
+    (package / "METADATA").write_text("Metadata-Version: 2.1\nName: sharpening\nVersion: 1.0\n")
+    (package / "entry_points.txt").write_text("[archc.transforms]\nsharpest = sharpening:sharpest\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert apply(plain(), None, ["sharpest"])[0].transforms == ("sharpest",)
+    with pytest.raises(SpecError, match="did you mean `sharpest`"):
+        apply(plain(), None, ["sharpes"])
 
 
 def test_weights_that_do_not_fit_are_refused() -> None:

@@ -12,13 +12,12 @@ import torch
 
 import archc
 from archc.backends.protocol import raw
-from archc.document.library import bundled
 from archc.ir import Graph, ops
 from archc.ir.state import State
 from archc.transforms import apply
 from tests.transforms.networks import CLOSE, EXACT, difference, image, initial, module, outputs, weights
 
-SPECS = sorted(bundled())
+SPECS = sorted(archc.specs())
 QUICK = ("mnv3_small", "mobilevit_xxs", "ssdlite320_mnv3_large")
 SIZE = (96, 96)
 """Of images; the networks take any size, and in few pixels a fault is as large."""
@@ -55,7 +54,7 @@ def test_inference_is_exact(name: str) -> None:
     biases = sum(node.shape.channels for node in norms)  # no convolution before a norm has a bias of its own
     trained = sum(2 * node.shape.channels for node in norms if not node.op.frozen)  # type: ignore[union-attr]
     assert after.total.params == before.total.params - trained + biases
-    assert archc.report(after).params == after.total.params
+    assert archc.report(after).to_dict()["params"] == after.total.params
 
     assert Graph.from_json(json.loads(json.dumps(after.to_json()))) == after
     assert after.before == before

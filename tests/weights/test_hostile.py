@@ -138,9 +138,10 @@ def test_a_keras_file_that_inflates(saved: Path, tmp_path: Path) -> None:
         file.create_dataset(name, shape=(10**6, 10**4), chunks=(1000, 1000), dtype="f4")  # none of it is written
 
     for change in (compressed, absent):
-        assert "are not in the file as they are" in refused(
-            rewritten(saved, tmp_path / "a.keras", change), "Keras can load"
-        ).message
+        assert (
+            "are not in the file as they are"
+            in refused(rewritten(saved, tmp_path / "a.keras", change), "Keras can load").message
+        )
 
     with zipfile.ZipFile(saved) as old, zipfile.ZipFile(tmp_path / "b.keras", "w", zipfile.ZIP_DEFLATED) as new:
         for name in old.namelist():

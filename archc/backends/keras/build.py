@@ -129,7 +129,7 @@ def _model_name(name: str) -> str:
 
 
 def takes_any_size(graph: Graph) -> bool:
-    """Whether no layer's weights depend on the input's height and width: none flattens what has not been pooled."""
+    """Whether the model fits any height and width: no layer flattens a feature map that has not been pooled."""
     sized: dict[str, bool] = {graph.input.name: True}
     for node in graph.nodes[1:]:
         like = node.inputs[-1] if isinstance(node.op, ops.Resize | ops.Fold) else node.inputs[0]

@@ -124,7 +124,7 @@ def _pool(op: ops.Pool, site: Site) -> Sequence[Layer]:
     if op.padding != "same":
         if pads == (0, 0):
             return [keras_pool(**plain)]
-        # Zeros lose against what is never negative.
+        # Zeros never win against values that are not negative.
         zeros_do = op.count_padding if op.function == "avg" else _never_negative(site.producer)
         if zeros_do:
             return [stock.ZeroPadding2D(pads, **LAST, **site.beside("pad")), keras_pool(**plain)]

@@ -30,8 +30,8 @@ class BatchNormalization(keras.layers.BatchNormalization):
     """Keras's batch normalisation, except that it gathers torch's running variance, the unbiased one.
 
     Keras averages the batch's variance divided by n, torch the one divided by n - 1; both normalise by the former.
-    Keras saves this layer as its own `BatchNormalization`, so that a file opens without archc. What is loaded from
-    one computes the same, and in further training gathers Keras's variance.
+    Keras saves this layer as its own `BatchNormalization`, so that a file opens without archc. A layer loaded from
+    such a file computes the same, but gathers Keras's variance in further training.
     """
 
     def call(self, inputs: Tensor, training: bool | None = None, mask: Tensor | None = None) -> Tensor:
@@ -141,7 +141,7 @@ class Pool2D(keras.layers.Layer):
 
 @_registered
 class ResizeLike(keras.layers.Layer):
-    """Interpolate to the height and width of another image; leave an image of that size alone."""
+    """Interpolate to the height and width of another image; an image of that size stays as it is."""
 
     def __init__(self, mode: Literal["nearest", "bilinear"] = "bilinear", **kwargs: Any) -> None:
         super().__init__(**kwargs)
@@ -165,7 +165,7 @@ class ResizeLike(keras.layers.Layer):
 
 @_registered
 class ResizeToMultiple(keras.layers.Layer):
-    """Interpolate bilinearly up to the next multiple of a size; leave what is one alone."""
+    """Interpolate bilinearly up to the next multiple of a size; an image of such a size stays as it is."""
 
     def __init__(self, multiple: Pair, **kwargs: Any) -> None:
         super().__init__(**kwargs)

@@ -1,4 +1,4 @@
-"""A model's outputs for pictures, for those who do not speak Keras."""
+"""Running a model on a device, in words that do not depend on Keras's own backend."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class NoDeviceError(ValueError):
 
 @contextmanager
 def on_device(name: str) -> Iterator[None]:
-    """Where what is built and run inside lives, in torch's words: `cpu`, `cuda`, `cuda:1`, `mps`.
+    """Build and run models on a device, named as torch names it: `cpu`, `cuda`, `cuda:1`, `mps`.
 
     Raises:
         NoDeviceError: it cannot be used.
@@ -29,25 +29,25 @@ def on_device(name: str) -> Iterator[None]:
 
 @cache
 def _usable(name: str) -> str:
-    """A device as Keras calls it, tried out once."""
+    """The name that Keras has for a device, which is tried once."""
     if keras.backend.backend() == "jax":
         kind, _, number = name.partition(":")
         name = f"{'gpu' if kind == 'cuda' else kind}:{number or 0}"
     try:
         with keras.device(name):
             keras.ops.convert_to_numpy(keras.ops.zeros((1,)))
-    except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:  # the libraries' ways to say no
+    except (RuntimeError, ValueError, AssertionError, NotImplementedError) as error:  # ways to refuse
         raise NoDeviceError(str(error).partition("\n")[0]) from None
     return name
 
 
 def run(model: Any, images: Array, output: str | None = None) -> Array:
-    """The model's output in evaluation mode, as NumPy arrays; `output` is its key where the model returns a mapping.
+    """The model's output in evaluation mode, as NumPy arrays.
 
     Args:
-        model: what `build` returned.
+        model: a model that archc built.
         images: [N, height, width, channels].
-        output: of several outputs, which.
+        output: the key of one output, where the model returns a mapping; by default, the whole mapping.
     """
     found = model.predict_on_batch(images)
     return found if output is None else found[output]

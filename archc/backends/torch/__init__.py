@@ -1,7 +1,6 @@
 """The PyTorch backend: a graph as an ordinary `torch.nn.Module`."""
 
 from archc.backends.torch.backend import BACKEND
-from archc.backends.torch.build import assemble, build
 from archc.backends.torch.emit import module_path
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import EXPRESSIONS, RULES, uninitialised
@@ -11,8 +10,6 @@ __all__ = [
     "BACKEND",
     "EXPRESSIONS",
     "RULES",
-    "assemble",
-    "build",
     "initialise",
     "module_path",
     "paths",

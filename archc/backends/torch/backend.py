@@ -11,8 +11,8 @@ from archc.backends.protocol import Builder, span
 from archc.backends.torch import build as building
 from archc.backends.torch import tensors
 from archc.backends.torch.layers import supports
-from archc.backends.torch.parts import limits, paths
-from archc.document.diagnostics import Diagnostic
+from archc.backends.torch.parts import Plan, limits, plan
+from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -33,8 +33,7 @@ class Torch(Builder):
 
     def limits(self, graph: Graph) -> Iterator[Diagnostic]:
         """Shared rows that differ, and levels that make no detector of torchvision's."""
-        for region, message in limits(graph):
-            yield Diagnostic("unsupported-op", message, None if region is None else span(graph, region))
+        yield from _limits(plan(graph))
 
     def build(
         self,
@@ -46,8 +45,10 @@ class Torch(Builder):
         state: State | None = None,
     ) -> nn.Module:
         """See `archc.build`."""
-        self.require(graph)
-        return building.build(graph, device=device, dtype=dtype, seed=seed, state=state)
+        planned = plan(graph)
+        if found := self.lacking(graph) or tuple(_limits(planned)):
+            raise SpecError(found)
+        return building.build(planned, device=device, dtype=dtype, seed=seed, state=state)
 
     def owns(self, model: Any) -> TypeGuard[nn.Module]:
         """Whether it is a torch module, and no Keras model: on Keras's torch backend, one is a torch module as well."""
@@ -70,24 +71,33 @@ class Torch(Builder):
 
     def read(self, model: Any, graph: Graph | None = None) -> State:
         """See `Builder.read`."""
-        return tensors.read(self.unwrap(model), self._known(model, graph))
+        return tensors.read(self.unwrap(model), plan(self._known(model, graph)))
 
     def write(self, model: Any, state: State, graph: Graph | None = None) -> None:
         """See `Builder.write`."""
-        tensors.write(self.unwrap(model), self._known(model, graph), state)
+        tensors.write(self.unwrap(model), plan(self._known(model, graph)), state)
 
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
         """See `Builder.changed`."""
-        return tensors.changed(self.unwrap(model), graph, keys)
+        return tensors.differing(self.unwrap(model).state_dict(), plan(graph), keys)
 
     def paths(self, graph: Graph) -> Mapping[str, str]:
-        return paths(graph)
+        """The names in the state dict."""
+        return plan(graph).names
 
     def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
-        return tensors.dtypes(self.unwrap(model), graph)
+        """See `Builder.dtypes`."""
+        return tensors.dtypes(self.unwrap(model), plan(graph))
 
     def states(self, model: Any, graph: Graph) -> list[str]:
-        return tensors.states(self.unwrap(model), graph)
+        """The counters of batches."""
+        return tensors.states(self.unwrap(model), plan(graph))
+
+
+def _limits(planned: Plan) -> Iterator[Diagnostic]:
+    for region, message in limits(planned):
+        place = None if region is None else span(planned.graph, region)
+        yield Diagnostic("unsupported-op", message, place)
 
 
 BACKEND = Torch()

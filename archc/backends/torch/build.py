@@ -18,15 +18,16 @@ from archc.backends.torch.emit import (
     scope_tree,
 )
 from archc.backends.torch.generated import Recipe, module_class
-from archc.backends.torch.initialise import initialise
+from archc.backends.torch.initialise import draw
 from archc.backends.torch.layers import Factory, layer
-from archc.backends.torch.tensors import changed, write
+from archc.backends.torch.parts import Plan
+from archc.backends.torch.tensors import differing, write
 from archc.ir.graph import GRAPH, Graph, Node
 from archc.ir.state import State
 
 
 def build(
-    graph: Graph,
+    plan: Plan,
     *,
     device: torch.device | str | None = None,
     dtype: torch.dtype | None = None,
@@ -41,32 +42,33 @@ def build(
         SpecError: `unsupported-op`: a rule makes a layer with other tensors than its operation states.
         ValueError: a state that does not fit the graph, or one for the meta device, which holds no numbers.
     """
+    graph = plan.graph
     meta = device is not None and torch.device(device).type == "meta"
     if state is not None:
         check(state, graph)
         if meta:
             raise ValueError("a module on the meta device has no weights: leave `state` out")
-    module = assemble(graph, device="meta" if meta else "cpu", dtype=dtype)
+    module = _assemble(plan, {"device": "meta" if meta else "cpu", "dtype": dtype})
     setattr(module, GRAPH, graph)
-    if wrong := changed(module, graph):
+    tensors = module.state_dict()
+    if wrong := differing(tensors, plan):
         raise not_made("torch", graph, wrong)
     if meta:
         return module
     if state is not None:
-        write(module, graph, state)
+        write(module, plan, state)
     else:
-        initialise(module, graph, torch.Generator().manual_seed(seed) if seed is not None else None)
+        draw(tensors, plan, torch.Generator().manual_seed(seed) if seed is not None else None)
     return module if device is None else module.to(device)
 
 
-def assemble(graph: Graph, *, device: str = "cpu", dtype: torch.dtype | None = None) -> nn.Module:
-    """The module of a graph before its weights are set."""
-    factory: Factory = {"device": device, "dtype": dtype}
-    if graph.detector is None:
-        return compiled(graph, factory)
+def _assemble(plan: Plan, factory: Factory) -> nn.Module:
+    """The module before its weights are set."""
+    if plan.parts is None:
+        return compiled(plan.graph, factory)
     from archc.backends.torch.detector import detector
 
-    return detector(graph, factory)
+    return detector(plan.graph, plan.parts, factory)
 
 
 def compiled(graph: Graph, factory: Factory, row: str = "", **constants: int) -> nn.Module:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from archc.backends.torch.build import compiled
 from archc.backends.torch.layers import Factory
-from archc.backends.torch.parts import parts
+from archc.backends.torch.parts import Parts
 from archc.ir.graph import Graph
 from archc.language.detector import DefaultBoxes, FasterRcnn, ImageResize, Ssd, of_level
 
@@ -34,13 +34,8 @@ except ModuleNotFoundError as error:
     raise ModuleNotFoundError(needed, name=error.name) from None
 
 
-def detector(graph: Graph, factory: Factory) -> nn.Module:
-    """The module of a graph with a `detector`, in training mode, before its weights are set.
-
-    Raises:
-        NotADetectorError: see `parts`.
-    """
-    split = parts(graph)
+def detector(graph: Graph, split: Parts, factory: Factory) -> nn.Module:
+    """The module of a graph with a `detector`, made of these parts, in training mode, before its weights are set."""
     first = graph.shapes()[next(iter(graph.levels.values()))]
     # torchvision's FasterRCNN asks its backbone for `out_channels`.
     modules = {"backbone": compiled(split.backbone.graph, factory, out_channels=first.channels)}

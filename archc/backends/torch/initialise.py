@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from archc.backends.torch.parts import paths
+from archc.backends.torch.parts import Plan, plan
 from archc.ir.graph import Graph
 from archc.ir.initial import CUT, Distribution
 
@@ -17,11 +17,14 @@ def initialise(module: nn.Module, graph: Graph, generator: torch.Generator | Non
 
     The same generator state gives the same weights. Use it, too, after `to_empty` on a module built on `meta`.
     """
-    tensors: Mapping[str, Tensor] = module.state_dict()
-    names = paths(graph)
+    draw(module.state_dict(), plan(graph), generator)
+
+
+def draw(tensors: Mapping[str, Tensor], plan: Plan, generator: torch.Generator | None = None) -> None:
+    """Set the tensors of a state dict in place."""
     with torch.no_grad():
-        for key, weight in graph.tensors():
-            _fill(tensors[names[key]], weight.initial, generator)
+        for key, weight in plan.weights.items():
+            _fill(tensors[plan.names[key]], weight.initial, generator)
         for name, value in tensors.items():
             if name.endswith(".num_batches_tracked"):
                 value.zero_()

@@ -31,7 +31,7 @@ class SameConv2d(nn.Conv2d):
 
 
 class SamePool2d(nn.Module):
-    """A pool padded as TensorFlow does. An average counts the padding only if told so."""
+    """A pool padded as TensorFlow does. An average counts the padding only with `count_padding`."""
 
     def __init__(self, function: str, kernel: tuple[int, int], stride: int, count_padding: bool) -> None:
         super().__init__()
@@ -91,7 +91,7 @@ class DropPath(nn.Module):
 
 
 class ResizeLike(nn.Module):
-    """Interpolate to the height and width of another tensor; leave a tensor of that size alone."""
+    """Interpolate to the height and width of another tensor; a tensor of that size stays as it is."""
 
     def __init__(self, mode: str) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class ResizeLike(nn.Module):
 
 
 class ResizeToMultiple(nn.Module):
-    """Interpolate bilinearly up to the next multiple of a size; leave what is one alone."""
+    """Interpolate bilinearly up to the next multiple of a size; an image of such a size stays as it is."""
 
     def __init__(self, multiple: tuple[int, int]) -> None:
         super().__init__()

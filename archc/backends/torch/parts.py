@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from archc.backends.torch.emit import module_path
 from archc.ir.graph import Graph, Region
+from archc.ir.ops import Weight
 from archc.language.detector import FasterRcnn, Ssd
 
 
@@ -22,7 +23,7 @@ class NotADetectorError(ValueError):
 class Part:
     """Rows of the graph that become the module at `path`.
 
-    Names inside begin behind `inside`: a head of one row is kept under that row's own names.
+    Where `inside` names a row, the module is that row's own: its names leave out `inside`.
     """
 
     path: str
@@ -30,7 +31,7 @@ class Part:
     inside: str = ""
 
     def names(self, prefix: str = "") -> Iterator[tuple[str, str]]:
-        """The canonical name of every weight, and its name in the state dict; `prefix` is the call's."""
+        """The canonical name of every weight, with the call's `prefix`, and its name in the state dict."""
         for key, _ in self.graph.tensors():
             local = key.removeprefix(f"{self.inside}.") if self.inside else key
             yield f"{prefix}{key}", ".".join([*([self.path] if self.path else []), module_path(local)])
@@ -38,28 +39,50 @@ class Part:
 
 @dataclass(frozen=True)
 class Parts:
-    """A detector's parts. `heads` are those on levels, and `calls` those on proposals, by what they are."""
+    """A detector's parts: the backbone, the heads on levels (`heads`), and those on proposals (`calls`)."""
 
     backbone: Part
     heads: tuple[Part, ...]
     calls: tuple[Part, ...] = ()
 
 
-def paths(graph: Graph) -> Mapping[str, str]:
-    """The state dict's name of every weight, by its canonical name, in the graph's order.
+@dataclass(frozen=True)
+class Plan:
+    """How a graph becomes a module: a detector's parts, and the name of every weight in the state dict.
 
-    Raises:
-        NotADetectorError: as `parts`.
+    `problem` says why the graph of a detector cannot become one; the names are then missing.
     """
+
+    graph: Graph
+    weights: Mapping[str, Weight]
+    """Every weight by its canonical name, in the graph's order."""
+    names: Mapping[str, str]
+    """Its name in the state dict, by the canonical one."""
+    parts: Parts | None = None
+    problem: str = ""
+
+
+def plan(graph: Graph) -> Plan:
+    """The plan of a graph."""
+    weights = dict(graph.tensors())
     if graph.detector is None:
-        return {key: module_path(key) for key, _ in graph.tensors()}
-    split = parts(graph)
-    found = dict(split.backbone.names())
-    for part in split.heads:
-        found.update(part.names())
-    for part in split.calls:
-        found.update(part.names(f"{graph.calls[0].name}."))
-    return {key: found[key] for key, _ in graph.tensors()}
+        return Plan(graph, weights, {key: module_path(key) for key in weights})
+    try:
+        split = parts(graph)
+    except NotADetectorError as error:
+        return Plan(graph, weights, {}, problem=str(error))
+    found = [name for part in (split.backbone, *split.heads) for name in part.names()]
+    found += [name for part in split.calls for name in part.names(f"{graph.calls[0].name}.")]
+    names = dict(found)
+    if len(found) != len(names) or names.keys() != weights.keys():
+        odd = min(weights.keys() ^ names.keys(), default=found[0][0])
+        return Plan(graph, weights, {}, problem=f"`{odd}` belongs neither to the backbone nor to the head of one level")
+    return Plan(graph, weights, {key: names[key] for key in weights}, split)
+
+
+def paths(graph: Graph) -> Mapping[str, str]:
+    """The state dict's name of every weight, by its canonical name, in the graph's order."""
+    return plan(graph).names
 
 
 def parts(graph: Graph) -> Parts:
@@ -70,30 +93,20 @@ def parts(graph: Graph) -> Parts:
     """
     backbone = Part("backbone", _until(graph, graph.levels))
     if isinstance(graph.detector, FasterRcnn):
-        split = Parts(backbone, (_rpn(graph),), tuple(_proposals(graph)))
-    elif isinstance(graph.detector, Ssd):
-        split = Parts(backbone, tuple(_ssd(graph, graph.detector)))
-    else:
-        raise NotADetectorError(f"`{graph.name}` has no detector")
-    split_names = [key for part in (split.backbone, *split.heads) for key, _ in part.graph.tensors()]
-    own = [key for key, _ in replace(graph, calls=()).tensors()]
-    if sorted(split_names) != sorted(own):
-        odd = min(set(own) ^ set(split_names), default=split_names[0])
-        raise NotADetectorError(f"`{odd}` belongs neither to the backbone nor to the head of one level")
-    return split
+        return Parts(backbone, (_rpn(graph),), tuple(_proposals(graph)))
+    assert isinstance(graph.detector, Ssd)
+    return Parts(backbone, tuple(_ssd(graph, graph.detector)))
 
 
-def limits(graph: Graph) -> Iterator[tuple[Region | None, str]]:
-    """What keeps this backend from building a network, beyond single operations, and the row that it is about."""
+def limits(plan: Plan) -> Iterator[tuple[Region | None, str]]:
+    """Why torch cannot run a network although it supports every operation, with the row that the reason is about."""
+    graph = plan.graph
     for region in graph.regions:
         if region.shares and not _callable(region, graph.region[region.shares]):
             yield region, f"row `{region.name}` shares the weights of `{region.shares}`, but not its operations"
-    if graph.detector is not None:
-        try:
-            parts(graph)
-        except NotADetectorError as error:
-            yield None, f"torchvision's detector cannot be made of `{graph.name}`: {error}"
-    elif graph.calls:
+    if plan.problem:
+        yield None, f"torchvision's detector cannot be made of `{graph.name}`: {plan.problem}"
+    if graph.calls and graph.detector is None:
         yield None, f"`{graph.name}` has heads on proposals, but no detector that makes proposals"
 
 

@@ -9,36 +9,33 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from archc.backends.torch.parts import paths
-from archc.ir.graph import Graph
+from archc.backends.torch.parts import Plan
 from archc.ir.state import COUNTER, Array, State, is_counter
 
 
-def read(module: nn.Module, graph: Graph) -> State:
+def read(module: nn.Module, plan: Plan) -> State:
     """The weights that the module has, and its counters; see `Builder.read`."""
     tensors = module.state_dict()
-    names = paths(graph)
     found: dict[str, Array] = {}
-    for key, weight in graph.tensors():
-        value = tensors.get(names[key])
+    for key, weight in plan.weights.items():
+        value = tensors.get(plan.names[key])
         if value is not None and tuple(value.shape) == weight.shape:
             found[key] = _array(value)
-    for key, name in _counters(names):
+    for key, name in _counters(plan.names):
         if name in tensors:
             found[key] = _array(tensors[name])
     return found
 
 
-def write(module: nn.Module, graph: Graph, state: State) -> None:
+def write(module: nn.Module, plan: Plan, state: State) -> None:
     """Set the weights that the state holds; see `Builder.write`."""
-    tensors = module.state_dict()
-    names = paths(graph)
+    tensors, names = module.state_dict(), plan.names
     counters = dict(_counters(names))
     targets: dict[str, Array] = {}
     for key, value in state.items():
         name = names.get(key) or counters.get(key)
         if name is None and not is_counter(key):
-            raise ValueError(f"`{key}` is no weight of `{graph.name}`")
+            raise ValueError(f"`{key}` is no weight of `{plan.graph.name}`")
         if name is not None and name in tensors:
             if tensors[name].shape != value.shape:
                 raise ValueError(f"`{key}` is {list(value.shape)}, but the module has {list(tensors[name].shape)}")
@@ -57,30 +54,32 @@ def write(module: nn.Module, graph: Graph, state: State) -> None:
         module.load_state_dict(born, strict=False, assign=True)
 
 
-def changed(module: nn.Module, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
-    """The tensors that are not what the graph says; see `Builder.changed`."""
-    shapes = {name: tuple(value.shape) for name, value in module.state_dict().items()}
-    names = paths(graph)
-    wanted = {names[key]: weight.shape for key, weight in graph.tensors() if keys is None or key in keys}
-    used = {path for name in wanted for path in _enclosing(name)}
-    free = {path for name in names.values() if name not in wanted for path in _enclosing(name)} - used
+def differing(tensors: Mapping[str, Tensor], plan: Plan, keys: Collection[str] | None = None) -> list[str]:
+    """The tensors of a state dict that are not what the graph says; see `Builder.changed`."""
+    shapes = {name: tuple(value.shape) for name, value in tensors.items()}
+    names = plan.names
+    wanted = {names[key]: weight.shape for key, weight in plan.weights.items() if keys is None or key in keys}
     counters = {name for _, name in _counters(names)}
     found = [name for name, shape in wanted.items() if shapes.get(name) != shape]
     more = [name for name in shapes if name not in wanted and name not in counters]
+    if not more:
+        return found
+    used = {path for name in wanted for path in _enclosing(name)}
+    free = {path for name in names.values() if name not in wanted for path in _enclosing(name)} - used
     return found + [name for name in more if free.isdisjoint(_enclosing(name))]
 
 
-def dtypes(module: nn.Module, graph: Graph) -> dict[str, str]:
+def dtypes(module: nn.Module, plan: Plan) -> dict[str, str]:
     """The types of the weights; see `Builder.dtypes`."""
     kinds = {name: value.dtype for name, value in module.state_dict().items()}
     shown = {kind: str(kind).removeprefix("torch.") for kind in set(kinds.values())}
-    return {key: shown[kinds[name]] for key, name in paths(graph).items() if name in kinds}
+    return {key: shown[kinds[name]] for key, name in plan.names.items() if name in kinds}
 
 
-def states(module: nn.Module, graph: Graph) -> list[str]:
+def states(module: nn.Module, plan: Plan) -> list[str]:
     """The counters that the module has; see `Builder.states`."""
     held = module.state_dict()
-    return [name for _, name in _counters(paths(graph)) if name in held]
+    return [name for _, name in _counters(plan.names) if name in held]
 
 
 def _enclosing(name: str) -> Iterator[str]:

@@ -113,11 +113,7 @@ def _opened(model: Any) -> tuple[Builder, Any, Graph | None]:
 
 def _weights(graph: Graph, alone: Sequence[str]) -> Mapping[str, tuple[Shape, bool]]:
     """Shape and trainability of every weight, except in the stages and rows that are left alone."""
-    return {
-        key: (weight.shape, weight.trainable)
-        for key, weight in graph.tensors()
-        if not selects(alone, key)
-    }
+    return {key: (weight.shape, weight.trainable) for key, weight in graph.tensors() if not selects(alone, key)}
 
 
 def _inside(key: str, call: str) -> bool:
@@ -127,5 +123,3 @@ def _inside(key: str, call: str) -> bool:
 def _difference(key: str, offered: Any, wanted: Any) -> str:
     there, here = ("×".join(map(str, found[0])) if found else "absent" for found in (offered, wanted))
     return f"`{key}`: {there} in the source, {here} in the target"
-
-

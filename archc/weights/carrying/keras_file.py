@@ -54,9 +54,7 @@ def metadata(path: Path) -> Mapping[str, str]:
         raise _damaged(path, str(error)) from None
     its = config.get("config") if isinstance(config, dict) else None
     return {
-        key: its[key]
-        for key in (SPEC, TRANSFORMS, GRAPH)
-        if isinstance(its, dict) and isinstance(its.get(key), str)
+        key: its[key] for key in (SPEC, TRANSFORMS, GRAPH) if isinstance(its, dict) and isinstance(its.get(key), str)
     }
 
 

@@ -11,7 +11,7 @@ from archc import backends
 from archc.backends import Builder
 from archc.ir.graph import Graph
 from archc.ir.state import State, is_counter
-from archc.weights.error import WeightsError, refuse
+from archc.weights.error import refuse
 
 
 @dataclass(frozen=True)

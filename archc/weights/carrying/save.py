@@ -66,9 +66,7 @@ def _exists(target: Path) -> WeightsError:
     return refuse("weights-exists", f"`{target}` exists already", help="`--force`, in Python `overwrite=True`")
 
 
-def _write(
-    tensors: dict[str, Array], graph: Graph, names: str, target: Path, overwrite: bool
-) -> tuple[str, ...]:
+def _write(tensors: dict[str, Array], graph: Graph, names: str, target: Path, overwrite: bool) -> tuple[str, ...]:
     import archc
 
     metadata = {"format": "pt", VERSION: archc.__version__, NAMES: names, **statement(graph)}

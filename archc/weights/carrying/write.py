@@ -26,7 +26,9 @@ def write(tensors: Mapping[str, Array], metadata: Mapping[str, str], target: Pat
         staged.touch()
         mode = stat.S_IMODE(staged.stat().st_mode)
         try:
-            writer.save_file({name: numpy.require(t, requirements="C") for name, t in tensors.items()}, staged, dict(metadata))
+            writer.save_file(
+                {name: numpy.require(t, requirements="C") for name, t in tensors.items()}, staged, dict(metadata)
+            )
         except library.SafetensorError as error:  # how safetensors reports every failure of the disk
             raise OSError(None, str(error), str(staged)) from None
         staged.chmod(mode)  # safetensors makes the file readable for its owner only

@@ -18,7 +18,6 @@ from archc.weights.naming.layout import Shape
 from archc.weights.naming.match import Match, Status
 from archc.weights.naming.places import row_names
 from archc.weights.naming.schemes import ARCHC, Scheme
-from archc.weights.naming.slots import Slot
 
 NOTHING_FITS = "no bundled spec fits it either, at any usual width, depth or number of classes"
 SHOWN = 10

@@ -21,7 +21,6 @@ from typing import Any
 from archc import passes
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
-from archc.document import library
 from archc.document.diagnostics import SpecError, SpecWarning
 from archc.ir.graph import Graph
 from archc.ir.state import is_counter
@@ -145,14 +144,14 @@ def search(own: Candidate, goal: Goal) -> Fit | None:
 
 def _likely(goal: Goal) -> list[str]:
     """The bundled specs, those that bear the library's name first; short names before those derived from them."""
-    names = [name for name in library.bundled() if goal.detects or not _states_detector(name)]
+    names = [name for name in load.LIBRARY.names() if goal.detects or not _states_detector(name)]
     its = goal.scheme.library if goal.scheme else ""
     return sorted(names, key=lambda name: (its not in name, len(name), name))
 
 
 @cache
 def _states_detector(name: str) -> bool:
-    return "\ndetector:" in library.find(name).read_text(encoding="utf-8")
+    return "\ndetector:" in load.LIBRARY.find(name).read_text(encoding="utf-8")
 
 
 @cache
@@ -187,7 +186,7 @@ def _variants(name: str, spec: Spec, changes: Mapping[str, Any], base: Candidate
             return ({"width_mult": width} if width != spec.width_mult else {}) | rest
 
         def numbers(width: float) -> int:
-            graph = lowered(overridden(spec, at(width)))  # noqa: B023
+            graph = lowered(overridden(spec, at(width)))
             return -1 if graph is None else _numbers(graph, goal.partial)
 
         widths = [spec.width_mult] if numbers(spec.width_mult) == total else []

@@ -11,9 +11,7 @@ from archc.weights.error import refuse
 _NONE: Mapping[str, str] = {}
 
 
-def partial_rows(
-    graph: Graph, partial: str | Sequence[str] | None, paths: Mapping[str, str] = _NONE
-) -> list[str]:
+def partial_rows(graph: Graph, partial: str | Sequence[str] | None, paths: Mapping[str, str] = _NONE) -> list[str]:
     """The stages and rows to leave as they are.
 
     Args:

@@ -88,9 +88,7 @@ def places(graph: Graph) -> list[Place]:
     for call in graph.calls:
         for region in call.graph.regions:
             if _layers(region):
-                found.append(
-                    Place(region, "head", index=region.row, heads=len(head), own_head=True, call=call.name)
-                )
+                found.append(Place(region, "head", index=region.row, heads=len(head), own_head=True, call=call.name))
     return found
 
 

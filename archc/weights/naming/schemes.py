@@ -280,7 +280,7 @@ def _register_environment(paths: str) -> None:
 def _files() -> Mapping[str, Any]:
     """The bundled maps by library, as they are written."""
     loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-    files = [yaml.load(path.read_bytes(), Loader=loader) for path in sorted(DIRECTORY.glob("*.yaml"))]  # noqa: S506
+    files = [yaml.load(path.read_bytes(), Loader=loader) for path in sorted(DIRECTORY.glob("*.yaml"))]
     files.sort(key=lambda file: file["library"] != "torchvision")  # ResNet's names are torchvision's, and timm's too
     return {file["library"]: file for file in files}
 

@@ -109,7 +109,9 @@ class Naming:
                     # A frozen norm counts no batches; a checkpoint of one that was not may hold the count.
                     lacks = pruned or (weight is _COUNTER and isinstance(node.op, ops.BatchNorm) and node.op.frozen)
                     local = _dotted(node.name, weight.name)
-                    yield Slot(place.row_name, place.call or region.stage, place.section, local, weight, names, shapes, lacks)
+                    yield Slot(
+                        place.row_name, place.call or region.stage, place.section, local, weight, names, shapes, lacks
+                    )
 
 
 def _rule(scheme: Scheme, place: Place) -> RowRule | None:

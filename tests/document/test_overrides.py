@@ -13,6 +13,7 @@ import archc
 from archc.document import edits, overrides
 from archc.document.library import bundled_directory
 from archc.document.tree import Map, from_plain, plain, python_span
+from archc.language.load import kind
 from tests.language.helpers import only, pointed, problems
 
 BASE: dict[str, Any] = {
@@ -24,7 +25,7 @@ BASE: dict[str, Any] = {
 def applied(*texts: str) -> Any:
     tree = from_plain(BASE, python_span("base"))
     assert isinstance(tree, Map)
-    return plain(edits.apply(tree, overrides.parse(texts)))
+    return plain(edits.apply(tree, overrides.parse(texts), kind(archc.REGISTRY)))
 
 
 def changed(**keys: object) -> Any:
@@ -115,7 +116,7 @@ def test_what_hydra_can_do_too_ends_the_same(texts: list[str]) -> None:
 
         config = OmegaConf.create(base)  # type: ignore[arg-type]
         ConfigLoaderImpl._apply_overrides_to_config(overrides_parser(texts), config)  # type: ignore[arg-type]
-    assert plain(edits.apply(tree, overrides.parse(texts))) == OmegaConf.to_container(config)
+    assert plain(edits.apply(tree, overrides.parse(texts), kind(archc.REGISTRY))) == OmegaConf.to_container(config)
 
 
 def overrides_parser(texts: list[str]) -> Any:

@@ -24,6 +24,8 @@ def strings() -> Iterator[tuple[str, bool]]:
                 yield node.value, False
             if isinstance(node, ast.Call):
                 name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
+                if isinstance(node.func, ast.Attribute) and name == "fail":
+                    continue  # click's, of a parameter's type
                 given = [keyword.value for keyword in node.keywords if name in MAKERS and keyword.arg == "id"]
                 given += node.args[MAKERS[name] : MAKERS[name] + 1] if name in MAKERS else []
                 yield from ((str(argument.value), True) for argument in given if isinstance(argument, ast.Constant))

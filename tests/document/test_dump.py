@@ -10,7 +10,6 @@ import yaml
 
 import archc
 from archc import passes
-from archc.language.dump import to_yaml
 from tests.language.helpers import BUNDLED
 
 OVERRIDES: dict[str, list[list[str]]] = {
@@ -46,17 +45,17 @@ def test_a_printed_spec_is_the_same_network_after_every_pass(
     graph = archc.lower(spec)
     for after in (None, *passes.PASSES):
         rewritten = spec if after is None else passes.run(spec, after)
-        text = to_yaml(rewritten, full)
+        text = rewritten.to_yaml(full)
         again = reload(text, tmp_path)
         assert archc.lower(again) == graph, after
-        assert to_yaml(again, full) == text
+        assert again.to_yaml(full) == text
         if after is None:
             kept = spec.__dict__.keys() - {"table", "vars"}
             assert {key: getattr(again, key) for key in kept} == {key: getattr(spec, key) for key in kept}
 
 
 def test_short_is_what_was_written() -> None:
-    text = to_yaml(archc.load("mobilenet_v2", ["width_mult=0.5"]))
+    text = archc.load("mobilenet_v2", ["width_mult=0.5"]).to_yaml()
     written = yaml.safe_load(text)
     assert list(written) == ["name", "input", "num_classes", "width_mult", "dropout", "act", "norm", "init", "stages"]
     assert text.count("\n    - {block: ") == sum(1 for _ in archc.load("mobilenet_v2").rows())
@@ -65,7 +64,7 @@ def test_short_is_what_was_written() -> None:
 
 
 def test_full_states_every_default() -> None:
-    written = yaml.safe_load(to_yaml(archc.load("mnv3_small"), full=True))
+    written = yaml.safe_load(archc.load("mnv3_small").to_yaml(full=True))
     assert written["depth_mult"] == 1.0
     assert written["rounding"] == {"divisor": 8, "limit": 0.9}
     assert written["stages"]["stem"][0]["groups"] == 1
@@ -94,7 +93,7 @@ def spec_of(**top: Any) -> archc.Spec:
     ],
 )
 def test_values_print_as_people_write_them(spec: archc.Spec, line: str, tmp_path: Path) -> None:
-    text = to_yaml(spec)
+    text = spec.to_yaml()
     assert line in text.splitlines()
     assert archc.lower(reload(text, tmp_path)) == archc.lower(spec)
 
@@ -106,13 +105,13 @@ def test_a_null_that_means_something_is_printed(tmp_path: Path) -> None:
         "stages": {"c1": [{"block": "inverted_residual", "expand": 16, "out": 8, "out_act": None}]},
     }
     spec = archc.load(source)
-    assert "out_act: null" in to_yaml(spec)
+    assert "out_act: null" in spec.to_yaml()
     for full in (False, True):
-        assert archc.lower(reload(to_yaml(spec, full), tmp_path)) == archc.lower(spec)
+        assert archc.lower(reload(spec.to_yaml(full), tmp_path)) == archc.lower(spec)
 
 
 def test_text_that_yaml_or_interpolation_would_misread(tmp_path: Path) -> None:
-    from archc.language.dump import _flow
+    from archc.document.dump import flow
 
     for text in (
         "",
@@ -138,6 +137,6 @@ def test_text_that_yaml_or_interpolation_would_misread(tmp_path: Path) -> None:
         "yes",
     ):
         path = tmp_path / "a.yaml"
-        line = f"vars: {_flow({'x': text})}\nstages: {{c1: [{{block: conv, out: 8}}]}}\n"
+        line = f"vars: {flow({'x': text})}\nstages: {{c1: [{{block: conv, out: 8}}]}}\n"
         path.write_text(line, encoding="utf-8")
         assert archc.load(path).vars == {"x": text}, line

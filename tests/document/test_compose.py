@@ -18,6 +18,7 @@ import archc
 from archc.document.compose import compose
 from archc.document.library import bundled_directory
 from archc.document.tree import find, from_plain, locate, merge, plain, python_span
+from archc.language.load import LIBRARY
 from tests.language.helpers import BUNDLED, HANG_S, Folder, only, pointed, problems, row
 
 
@@ -31,7 +32,7 @@ def by_hydra(path: Path) -> Any:
 @pytest.mark.parametrize("name", BUNDLED)
 def test_bundled_specs_compose_as_in_hydra(name: str) -> None:
     path = bundled_directory() / f"{name}.yaml"
-    assert plain(compose(path)) == by_hydra(path)
+    assert plain(compose(path, LIBRARY)) == by_hydra(path)
 
 
 FAMILIES: dict[str, dict[str, str]] = {
@@ -102,7 +103,7 @@ def test_families_compose_as_in_hydra(folder: Folder, family: str) -> None:
         folder.write(f"{name}.yaml", text)
     path = folder.path / "main.yaml"
     expected = by_hydra(path)
-    assert plain(compose(path)) == expected
+    assert plain(compose(path, LIBRARY)) == expected
 
 
 values = st.recursive(
@@ -129,7 +130,7 @@ def test_merging_is_omegaconfs(layers: list[dict[str, Any]]) -> None:
 def test_positions_lie_in_the_file_that_said_it(folder: Folder) -> None:
     folder.write("base.yaml", "x: 0\nm: {a: 1, b: 2}\n")
     path = folder.write("main.yaml", "defaults: [base, _self_]\n\nm: {b: 3}\n")
-    tree = compose(path, "main.yaml")
+    tree = compose(path, LIBRARY, "main.yaml")
     assert str(locate(tree, ("x",))) == f"{folder.path / 'base.yaml'}:1:4"
     assert str(locate(tree, ("m", "a"))) == f"{folder.path / 'base.yaml'}:2:8"
     assert str(locate(tree, ("m", "b"))) == "main.yaml:3:8"
@@ -301,7 +302,7 @@ def test_composition_keeps_no_state(folder: Folder) -> None:
 
 def test_the_merged_tree_has_no_defaults(folder: Folder) -> None:
     path = folder.write("mine.yaml", "defaults: [mnv3_small, _self_]\nname: mine\n")
-    assert find(compose(path), ("defaults",)) is None
+    assert find(compose(path, LIBRARY), ("defaults",)) is None
 
 
 def test_a_group_of_settings_makes_a_spec(folder: Folder) -> None:
