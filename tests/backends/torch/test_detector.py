@@ -22,7 +22,6 @@ import archc
 from archc.backends import builder
 from archc.backends.protocol import raw
 from archc.backends.torch import paths
-from archc.ir import ops
 from archc.weights.save import named
 from tests.backends.torch.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
 
@@ -341,7 +340,7 @@ def test_a_row_that_shares_weights_but_not_operations_is_told() -> None:
     graph = raw(archc.lower(archc.load(LIGHT[0])))
     twin = graph.region["rpn.1"]
     nodes = tuple(
-        node._replace(op=ops.Activation("silu")) if node.name == "conv.0.act" else node for node in twin.subgraph.nodes
+        node._replace(op=replace(node.op, function="silu")) if node.name == "conv.0.act" else node for node in twin.subgraph.nodes
     )
     odd = replace(twin, subgraph=replace(twin.subgraph, nodes=nodes))
     broken = replace(graph, regions=tuple(odd if region is twin else region for region in graph.regions))
