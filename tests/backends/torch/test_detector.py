@@ -339,10 +339,10 @@ def test_rows_that_share_a_module_may_be_asked_for_different_parts() -> None:
 def test_a_row_that_shares_weights_but_not_operations_is_told() -> None:
     graph = raw(archc.lower(archc.load(LIGHT[0])))
     twin = graph.region["rpn.1"]
-    nodes = tuple(
-        node._replace(op=replace(node.op, function="silu")) if node.name == "conv.0.act" else node for node in twin.subgraph.nodes
-    )
-    odd = replace(twin, subgraph=replace(twin.subgraph, nodes=nodes))
+    nodes = {node.name: node for node in twin.subgraph.nodes}
+    act = nodes["conv.0.act"]
+    nodes["conv.0.act"] = act._replace(op=replace(act.op, function="silu"))
+    odd = replace(twin, subgraph=replace(twin.subgraph, nodes=tuple(nodes.values())))
     broken = replace(graph, regions=tuple(odd if region is twin else region for region in graph.regions))
     with pytest.raises(archc.SpecError, match=r"row `rpn\.1` shares the weights of `rpn\.0`, but not its operations"):
         archc.build(broken)
