@@ -168,9 +168,12 @@ def build(
         return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
     from archc.transforms import apply
 
-    if state is None:  # what is drawn are the original's weights
-        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
-        if str(device) != "meta":
+    if state is None:
+        graph, before = library.covers(graph), graph.before
+        # The weights are drawn for the original, unless the graph was changed after its transforms.
+        if before is not None and apply(library.covers(before), None, graph.transforms)[0] == graph:
+            graph, transforms = library.covers(before), (*graph.transforms, *transforms)
+        if transforms and str(device) != "meta":
             state = library.read(library.build(graph, seed=seed))
     graph, state = apply(graph, state, transforms)
     return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
