@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from archc.language.schema import Spec
     from archc.prediction.errors import PredictionError
     from archc.reporting.model import Report
-    from archc.weights.error import WeightsError
+    from archc.weights.carrying.report import LoadReport
+    from archc.weights.error import WeightsError, WeightsWarning
 
 __version__ = "0.1.0"
 
@@ -59,7 +60,8 @@ _HOMES = {
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
     "archc.prediction.errors": ("PredictionError",),
-    "archc.weights.error": ("WeightsError",),
+    "archc.weights.carrying.report": ("LoadReport",),
+    "archc.weights.error": ("WeightsError", "WeightsWarning"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -68,6 +70,7 @@ __all__ = [
     "Block",
     "Diagnostic",
     "Graph",
+    "LoadReport",
     "Net",
     "PredictionError",
     "Report",
@@ -75,6 +78,7 @@ __all__ = [
     "SpecError",
     "SpecWarning",
     "WeightsError",
+    "WeightsWarning",
     "build",
     "check",
     "copy_weights",

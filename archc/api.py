@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
-    from archc.weights.copy import CopyReport
-    from archc.weights.report import LoadReport
+    from archc.weights.carrying.copy import CopyReport
+    from archc.weights.carrying.report import LoadReport
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
@@ -239,7 +239,7 @@ def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None =
     Raises:
         WeightsError: the networks differ, or one was changed after it was built; the target is untouched.
     """
-    from archc.weights.copy import copy_weights as copy
+    from archc.weights.carrying.copy import copy_weights as copy
 
     return copy(source, target, partial)
 
@@ -255,27 +255,28 @@ def load_weights(
     Every tensor of the checkpoint and of the model is accounted for; otherwise the model is left untouched. Nothing in
     the file is run.
 
+    A network that was built with transforms takes weights from before them, which are rewritten in the same way, or a
+    file of a network with the same transforms.
+
     Args:
-        model: what `build` returned; `torch.compile` and `DataParallel` may be around it. Reading a checkpoint needs
-            torch, for a Keras model as well.
-        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
-            wrote, or tensors by name; or the `.keras` file of a model that archc built.
-        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
-            `auto` looks at the names.
-        partial: stages or rows to leave as they are, such as a new classifier's `head`.
+        model: what `build` returned; `torch.compile` and `DataParallel` may be around it.
+        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a `.keras` file of a model that
+            archc built, a directory that `archc build -o` wrote, or torch tensors or NumPy arrays by name. Only
+            what `torch.save` wrote needs torch, and only `.keras` files need Keras.
+        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`, or a
+            library whose map was added with `archc.weights.register_map`; `auto` looks at the names.
+        partial: stages or rows to leave as they are, such as a new classifier's `head`. In a network that transforms
+            have rewritten, nothing can be left.
 
     Raises:
         WeightsError: what cannot be read, or does not fit; its diagnostics say which rows differ, and which change
             of the spec would make it fit.
 
     Warns:
-        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise.
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise
+            (`weights-policy`), or some of them are nan or inf (`not-finite`).
     """
-    from archc.weights import keras_file
-
-    if file := keras_file.named_by(source_path_or_state_dict):
-        return keras_file.load_weights(model, file, partial)
-    from archc.weights.load import load_weights as load_into
+    from archc.weights.carrying.load import load_weights as load_into
 
     return load_into(model, source_path_or_state_dict, source, partial)
 
@@ -283,7 +284,10 @@ def load_weights(
 def save_weights(
     model: Any, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write the weights of a network that `build` returned, with its resolved spec, into a `.safetensors` file.
+    """Write the weights of a network that `build` returned into a `.safetensors` file that states the network.
+
+    It states the resolved spec and the transforms. If the graph was rewritten in another way, so that these do not
+    give it, the file states the graph itself (`archc_graph`). bfloat16 is written as float32, which loses nothing.
 
     Args:
         model: what `build` returned, of any backend.
@@ -297,7 +301,7 @@ def save_weights(
     Raises:
         WeightsError: the file exists, the library has no such network, or the module is not what its spec says.
     """
-    from archc.weights.save import save_weights as save
+    from archc.weights.carrying.save import save_weights as save
 
     return save(model, path, names, overwrite=overwrite)
 

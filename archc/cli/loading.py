@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from archc.ir.graph import Graph
     from archc.language.schema import Spec
     from archc.reporting.sweep import Variant
-    from archc.weights.report import LoadReport
+    from archc.weights.carrying.report import LoadReport
 
 
 class Outcome(NamedTuple):

@@ -142,16 +142,12 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 
 def _stated_in(path: Path) -> str:
     """The spec that archc wrote into a file of weights."""
-    if path.suffix == ".keras":
-        from archc.weights.keras_file import spec_text
+    from archc.ir.graph import SPEC
+    from archc.weights.carrying.read import metadata
 
-        text = spec_text(path)
-    else:
+    if path.suffix != ".keras":
         check_libraries()
-        from archc.ir.graph import SPEC
-        from archc.weights.read import read
-
-        text = read(path).metadata.get(SPEC)
+    text = metadata(path).get(SPEC)
     if text is None:
         message = f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}"
         raise PredictionError(Diagnostic("no-weights", message, help=_IN_PYTHON))

@@ -78,13 +78,13 @@ def test_weights_that_call_a_resolver_are_refused(tmp_path: Path, ran: list[str]
     from safetensors.torch import save_file
 
     from archc.ir.graph import SPEC
-    from archc.weights.origin import stated_in
+    from archc.transforms.provenance import stated_spec
 
     path = tmp_path / "evil.safetensors"
     metadata = {SPEC: f"name: n\nvars: {{x: \"${{eval:'1'}}\"}}\n{ROWS}"}
     save_file({"x": torch.zeros(1)}, path, metadata=metadata)
     with pytest.raises(archc.SpecError, match="calls a resolver"):
-        stated_in(metadata)
+        stated_spec(metadata)
     assert ran == []
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -71,6 +71,14 @@ class Keras(Builder):
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
         """See `Builder.changed`."""
         return tensors.changed(model, self.covers(graph), keys)
+
+    def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
+        """See `Builder.dtypes`."""
+        return tensors.dtypes(model, self.covers(graph))
+
+    def states(self, model: Any, graph: Graph) -> list[str]:
+        """See `Builder.states`."""
+        return tensors.states(model)
 
 
 BACKEND = Keras()

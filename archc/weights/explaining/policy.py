@@ -7,23 +7,22 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-from archc.blocks.lower import lower
 from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir import ops
 from archc.ir.graph import Graph
-from archc.language.settings import Input
-from archc.weights.maps import ARCHC, Layout, Policy
-from archc.weights.origin import spec_of, stated_in
-from archc.weights.partial import selects
-from archc.weights.read import Checkpoint
+from archc.language.settings import Input as Preprocessing
+from archc.transforms.provenance import GRAPH, spec_of, stated
+from archc.weights.checkpoint import Checkpoint
+from archc.weights.naming.partial import selects
+from archc.weights.naming.schemes import ARCHC, Policy, Scheme, signs
 
 _CLOSE = 0.01
-"""Means and deviations nearer than this prepare the same pictures: 127/255 and 0.5 are both in use for one network."""
+"""Means and deviations nearer than this prepare the same images: 127/255 and 0.5 are both in use for one network."""
 
 
 @dataclass(frozen=True)
 class Discord:
-    """One policy that differs. `structural` ones change what the weights compute, whatever picture comes in."""
+    """One policy that differs. `structural` ones change what the weights compute, whatever image comes in."""
 
     what: str
     here: str
@@ -33,16 +32,18 @@ class Discord:
     training_only: bool = False
 
 
-def expectations(layout: Layout | None, checkpoint: Checkpoint) -> list[Policy]:
-    """What a checkpoint may expect: what the spec inside it says, or else what its library is known to do."""
-    with suppress(SpecError):
-        saved = stated_in(checkpoint.metadata)
+def expectations(scheme: Scheme | None, checkpoint: Checkpoint) -> list[Policy]:
+    """What a checkpoint may expect: what the network stated inside it does, or else what its library is known to do."""
+    with suppress(SpecError, ValueError):
+        saved = stated(checkpoint.metadata)
         if saved is not None:
-            return [_stated(lower(saved))]
-    if layout is None:
+            return [_stated(saved.before or saved)]
+    if scheme is None:
         return [Policy(name=ARCHC)]
-    named = [policy for policy in layout.policies if any(fnmatchcase(checkpoint.file, name) for name in policy.files)]
-    return named or layout.policies
+    names = "\n".join(checkpoint.tensors)
+    policies = [policy for policy in scheme.policies if not policy.names or signs(policy.names, names)]
+    known = [p for p in policies if p.names or any(fnmatchcase(checkpoint.file, name) for name in p.files)]
+    return known or policies
 
 
 def nearest(graph: Graph, policies: Sequence[Policy]) -> tuple[Policy, list[Discord]]:
@@ -52,27 +53,46 @@ def nearest(graph: Graph, policies: Sequence[Policy]) -> tuple[Policy, list[Disc
 
 
 def warnings(
-    graph: Graph, layout: Layout | None, checkpoint: Checkpoint, alone: Sequence[str] = ()
+    graph: Graph, scheme: Scheme | None, checkpoint: Checkpoint, alone: Sequence[str] = ()
 ) -> tuple[Diagnostic, ...]:
     """A warning for every policy that differs from what the weights expect, in the rows that are not left alone."""
-    loaded = replace(graph, regions=tuple(region for region in graph.regions if not selects(alone, region.name)))
-    policy, discords = nearest(loaded, expectations(layout, checkpoint))
-    return tuple(_warning(graph, policy, discord) for discord in discords)
+    loaded = [region for region in graph.regions if not selects(alone, region.name)]
+    part = graph if len(loaded) == len(graph.regions) else replace(graph, regions=tuple(loaded))
+    policy, discords = nearest(part, expectations(scheme, checkpoint))
+    found = [_warning(graph, policy, discord) for discord in discords]
+    return (*found, *_other_rows(part, checkpoint))
+
+
+def _other_rows(graph: Graph, checkpoint: Checkpoint) -> Iterator[Diagnostic]:
+    """A warning if the file states a graph of its own, whose rows compute otherwise than those of the same names."""
+    if GRAPH not in checkpoint.metadata:
+        return
+    with suppress(SpecError, ValueError):
+        theirs = stated(checkpoint.metadata)
+        rows = {} if theirs is None else (theirs.before or theirs).region
+        other = [r.name for r in graph.regions if r.name in rows and rows[r.name].subgraph != r.subgraph]
+        if other:
+            shown = ", ".join(f"`{name}`" for name in other[:5]) + (", …" if len(other) > 5 else "")
+            yield Diagnostic(
+                "weights-policy",
+                f"{shown} compute otherwise in the network that {checkpoint.shown} states",
+                help="it was rewritten by hand: build the graph that `archc.transforms.provenance.stated` reads from it",
+                severity="warning",
+            )
 
 
 def _stated(graph: Graph) -> Policy:
     """The policy that a graph itself follows."""
     norms = [node.op for node in graph.nodes if isinstance(node.op, ops.BatchNorm)]
     padding, preprocessing = _padding(graph), graph.preprocessing
-    assert isinstance(preprocessing, Input)
     return Policy(
         name=f"`{graph.name}`",
         eps=sorted({op.eps for op in norms}),
         momentum=sorted({op.momentum for op in norms}),
         padding=padding[0] if len(padding) == 1 else None,
-        mean=_channels(preprocessing.mean),
-        std=_channels(preprocessing.std),
-        channel_order=preprocessing.channel_order,
+        mean=None if preprocessing is None else _channels(preprocessing.mean),
+        std=None if preprocessing is None else _channels(preprocessing.std),
+        channel_order=None if preprocessing is None else preprocessing.channel_order,
         activations=sorted(_activations(graph)),
     )
 
@@ -103,7 +123,7 @@ def _discords(graph: Graph, policy: Policy) -> Iterator[Discord]:
         yield Discord("the padding", " and ".join(padding), policy.padding, override, structural=True)
     if policy.activations is not None and (here := _activations(graph)) != set(policy.activations):
         yield Discord("the set of activations", _words(here), _words(policy.activations), "", structural=True)
-    if isinstance(graph.preprocessing, Input):
+    if graph.preprocessing is not None:
         yield from _input_discords(graph.preprocessing, policy)
     if policy.momentum is not None and momentum and momentum != policy.momentum:
         override = _single("norm.momentum", policy.momentum)
@@ -111,7 +131,7 @@ def _discords(graph: Graph, policy: Policy) -> Iterator[Discord]:
         yield Discord("the batch norms' momentum", here_, there, override, training_only=True)
 
 
-def _input_discords(preprocessing: Input, policy: Policy) -> Iterator[Discord]:
+def _input_discords(preprocessing: Preprocessing, policy: Policy) -> Iterator[Discord]:
     for name in ("mean", "std"):
         here, there = _channels(getattr(preprocessing, name)), getattr(policy, name)
         if there is None:

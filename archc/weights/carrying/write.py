@@ -7,27 +7,29 @@ import stat
 from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor
-
+from archc.extras import require
 from archc.files import replacing
+from archc.ir.state import Array
 
 
-def write(tensors: Mapping[str, Tensor], metadata: Mapping[str, str], target: Path, *, overwrite: bool = True) -> None:
+def write(tensors: Mapping[str, Array], metadata: Mapping[str, str], target: Path, *, overwrite: bool = True) -> None:
     """Write tensors and metadata into a file.
 
     Raises:
         FileExistsError: the file exists and `overwrite` is false.
         OSError: the file cannot be written.
+        MissingExtraError: safetensors or NumPy is not installed.
     """
-    from safetensors import SafetensorError
-    from safetensors.torch import save_file
-
+    numpy = require("numpy", "torch")
+    library, writer = require("safetensors", "torch"), require("safetensors.numpy", "torch")
     with replacing(target, overwrite=overwrite) as staged:
         staged.touch()
         mode = stat.S_IMODE(staged.stat().st_mode)
         try:
-            save_file(dict(tensors), staged, metadata=dict(metadata))
-        except SafetensorError as error:  # how safetensors reports every failure of the disk
+            writer.save_file(
+                {name: numpy.require(t, requirements="C") for name, t in tensors.items()}, staged, dict(metadata)
+            )
+        except library.SafetensorError as error:  # how safetensors reports every failure of the disk
             raise OSError(None, str(error), str(staged)) from None
         staged.chmod(mode)  # safetensors makes the file readable for its owner only
         _sort_metadata(staged)
