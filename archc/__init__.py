@@ -14,20 +14,35 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from archc.api import build, copy_weights, diff, load, load_weights, lower, predict, report, save_weights, sweep
+    from archc.api import (
+        build,
+        check,
+        copy_weights,
+        diff,
+        load,
+        load_weights,
+        lower,
+        predict,
+        report,
+        save_weights,
+        specs,
+        sweep,
+    )
     from archc.blocks import REGISTRY, Block, Net
     from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
     from archc.ir.graph import Graph
     from archc.language.schema import Spec
     from archc.prediction.errors import PredictionError
     from archc.reporting.model import Report
-    from archc.weights.error import WeightsError
+    from archc.weights.carrying.report import LoadReport
+    from archc.weights.error import WeightsError, WeightsWarning
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "archc.api": (
         "build",
+        "check",
         "copy_weights",
         "diff",
         "load",
@@ -36,6 +51,7 @@ _HOMES = {
         "predict",
         "report",
         "save_weights",
+        "specs",
         "sweep",
         "Spec",
     ),
@@ -44,7 +60,8 @@ _HOMES = {
     "archc.reporting.model": ("Report",),
     "archc.document.diagnostics": ("Diagnostic", "SpecError", "SpecWarning"),
     "archc.prediction.errors": ("PredictionError",),
-    "archc.weights.error": ("WeightsError",),
+    "archc.weights.carrying.report": ("LoadReport",),
+    "archc.weights.error": ("WeightsError", "WeightsWarning"),
 }
 _HOME = {name: module for module, names in _HOMES.items() for name in names}
 
@@ -53,6 +70,7 @@ __all__ = [
     "Block",
     "Diagnostic",
     "Graph",
+    "LoadReport",
     "Net",
     "PredictionError",
     "Report",
@@ -60,7 +78,9 @@ __all__ = [
     "SpecError",
     "SpecWarning",
     "WeightsError",
+    "WeightsWarning",
     "build",
+    "check",
     "copy_weights",
     "diff",
     "load",
@@ -69,6 +89,7 @@ __all__ = [
     "predict",
     "report",
     "save_weights",
+    "specs",
     "sweep",
 ]
 

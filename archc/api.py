@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower as _lower
-from archc.document.diagnostics import SpecWarning
+from archc.blocks.variants import outcomes
+from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
 from archc.document.overrides import Override
 from archc.ir.graph import Graph
 from archc.language import load as _load
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
-    from archc.weights.copy import CopyReport
-    from archc.weights.report import LoadReport
+    from archc.weights.carrying.copy import CopyReport
+    from archc.weights.carrying.report import LoadReport
 
 SpecSource = str | PathLike[str] | Mapping[str, Any]
 
@@ -88,6 +89,37 @@ def diff(before: Spec | SpecSource, after: Spec | SpecSource) -> Difference:
     from archc.analysis.diff import diff as compare
 
     return compare(*(spec if isinstance(spec, Spec) else load(spec) for spec in (before, after)))
+
+
+def specs() -> tuple[str, ...]:
+    """The names of the bundled specs, which `load` and all that takes a spec understand."""
+    return tuple(_load.LIBRARY.names())
+
+
+def check(
+    source: SpecSource, overrides: Sequence[str] = (), *, allow: str | Sequence[str] = ()
+) -> tuple[Diagnostic, ...]:
+    """Everything that is wrong with a spec, or probably not meant: load it and lower it, without building a network.
+
+    Args:
+        source: a file's path, a bundled name, or a mapping.
+        overrides: as for `load`; a sweep checks every combination.
+        allow: as for `load`.
+
+    Returns:
+        Errors and warnings, each once, in the order in which they were found. A mistake in a spec or an override is
+        never raised.
+
+    Raises:
+        ValueError: `allow` holds what cannot be a package's name.
+    """
+    found: list[Diagnostic] = []
+    try:
+        for outcome in outcomes(source, overrides, REGISTRY.allowing(allow)):
+            found += [*outcome.warnings, *outcome.problems]
+    except SpecError as error:
+        found += error.diagnostics
+    return tuple(dict.fromkeys(found))
 
 
 def report(graph: Graph | Spec | SpecSource) -> Report:
@@ -194,7 +226,7 @@ def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None =
     Raises:
         WeightsError: the networks differ, or one was changed after it was built; the target is untouched.
     """
-    from archc.weights.copy import copy_weights as copy
+    from archc.weights.carrying.copy import copy_weights as copy
 
     return copy(source, target, partial)
 
@@ -210,27 +242,28 @@ def load_weights(
     Every tensor of the checkpoint and of the model is accounted for; otherwise the model is left untouched. Nothing in
     the file is run.
 
+    A network that was built with transforms takes weights from before them, which are rewritten in the same way, or a
+    file of a network with the same transforms.
+
     Args:
-        model: what `build` returned; `torch.compile` and `DataParallel` may be around it. Reading a checkpoint needs
-            torch, for a Keras model as well.
-        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a directory that `archc build -o`
-            wrote, or tensors by name; or the `.keras` file of a model that archc built.
-        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`;
-            `auto` looks at the names.
-        partial: stages or rows to leave as they are, such as a new classifier's `head`.
+        model: what `build` returned; `torch.compile` and `DataParallel` may be around it.
+        source_path_or_state_dict: a `.safetensors`, `.pth`, `.pt` or `.bin` file, a `.keras` file of a model that
+            archc built, a directory that `archc build -o` wrote, or torch tensors or NumPy arrays by name. Only
+            what `torch.save` wrote needs torch, and only `.keras` files need Keras.
+        source: whose names it has: `archc`, `torchvision`, `timm`, `transformers`, `cvnets`, `efficientnet_lite`, or a
+            library whose map was added with `archc.weights.register_map`; `auto` looks at the names.
+        partial: stages or rows to leave as they are, such as a new classifier's `head`. In a network that transforms
+            have rewritten, nothing can be left.
 
     Raises:
         WeightsError: what cannot be read, or does not fit; its diagnostics say which rows differ, and which change
             of the spec would make it fit.
 
     Warns:
-        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise.
+        WeightsWarning: the weights fit, but their library normalises, pads or prepares images otherwise
+            (`weights-policy`), or some of them are nan or inf (`not-finite`).
     """
-    from archc.weights import keras_file
-
-    if file := keras_file.named_by(source_path_or_state_dict):
-        return keras_file.load_weights(model, file, partial)
-    from archc.weights.load import load_weights as load_into
+    from archc.weights.carrying.load import load_weights as load_into
 
     return load_into(model, source_path_or_state_dict, source, partial)
 
@@ -238,7 +271,10 @@ def load_weights(
 def save_weights(
     model: Any, path: str | PathLike[str], names: str = "archc", *, overwrite: bool = False
 ) -> tuple[str, ...]:
-    """Write the weights of a network that `build` returned, with its resolved spec, into a `.safetensors` file.
+    """Write the weights of a network that `build` returned into a `.safetensors` file that states the network.
+
+    It states the resolved spec and the transforms. If the graph was rewritten in another way, so that these do not
+    give it, the file states the graph itself (`archc_graph`). bfloat16 is written as float32, which loses nothing.
 
     Args:
         model: what `build` returned, of any backend.
@@ -252,7 +288,7 @@ def save_weights(
     Raises:
         WeightsError: the file exists, the library has no such network, or the module is not what its spec says.
     """
-    from archc.weights.save import save_weights as save
+    from archc.weights.carrying.save import save_weights as save
 
     return save(model, path, names, overwrite=overwrite)
 

@@ -37,7 +37,7 @@ def test_bundled_specs_come_with_it(installed: Path, tmp_path: Path) -> None:
     program = (
         "import archc, archc.document.library as library\n"
         "print(library.bundled_directory())\n"
-        "print(len(library.bundled()), archc.report('mobilevit_s').params)"
+        "print(len(archc.specs()), archc.report('mobilevit_s').params)"
     )
     done = run(installed, "-c", program, cwd=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -10,8 +10,8 @@ from typing import Any
 
 from archc import passes
 from archc.blocks.lower import lower
+from archc.document.dump import values as row_values
 from archc.ir.graph import Graph
-from archc.language.dump import row_values
 from archc.language.row import Row
 from archc.language.schema import Spec
 

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from typing import Any, NamedTuple
 
 from archc.backends.protocol import Backend, Builder, Emitter
@@ -56,19 +55,18 @@ def builder(name: str) -> Builder:
 
 
 def of(model: Any) -> Builder | None:
-    """The backend that a model belongs to; None where it is no model of any. No library is imported for it."""
-    for name, entry in BACKENDS.items():
-        if entry.library in sys.modules:
-            found = get(name)
-            if isinstance(found, Builder) and found.owns(model):
-                return found
+    """The backend that a model belongs to; None where it is no model of any.
+
+    Only backends whose library its classes come from are imported, the most specific first: on Keras's torch backend, a
+    Keras model is a torch module, too.
+    """
+    packages = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
+    named = [name for name, entry in BACKENDS.items() if entry.library in packages]
+    for name in sorted(named, key=lambda name: packages.index(BACKENDS[name].library)):
+        found = get(name)
+        if isinstance(found, Builder) and found.owns(model):
+            return found
     return None
 
 
-def backend_of(model: Any) -> str:
-    """The name of the backend that a model belongs to; `torch` where none says that it is its own."""
-    found = of(model)
-    return "torch" if found is None else found.name
-
-
-__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "backend_of", "builder", "get", "of"]
+__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "get", "of"]

@@ -10,7 +10,7 @@ knows its own library's names and layouts, and nothing of files, checkpoints or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
@@ -145,6 +145,18 @@ class Builder(Backend):
             graph: what the model should be.
             keys: the weights to compare, by canonical name; the layers of all others may differ. Default: all.
         """
+
+    def paths(self, graph: Graph) -> Mapping[str, str]:
+        """A model's own names of its weights, by canonical name; by default, they are the canonical ones."""
+        return {key: key for key, _ in graph.tensors()}
+
+    def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
+        """The types of a model's weights, such as `float32`, by canonical name; those that the model has."""
+        return {}
+
+    def states(self, model: Any, graph: Graph) -> list[str]:
+        """What a model holds that is no weight, by its own names: counters of batches, random generators' states."""
+        return []
 
     def _known(self, model: Any, graph: Graph | None) -> Graph:
         """The graph that was passed, or the model's own."""

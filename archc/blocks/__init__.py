@@ -20,6 +20,7 @@ from archc.blocks.mobilevit import MobileVit
 from archc.blocks.segmentation import DeepLabV3, Fcn, LrAspp
 from archc.blocks.simple import Add, Concat, Dropout, Linear, Pool, Resize
 from archc.blocks.squeeze_excite import SqueezeColumn, squeeze_excite
+from archc.document.values import reject
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
@@ -38,7 +39,6 @@ from archc.language.values import (
     Probability,
     Reference,
     Stride,
-    reject,
 )
 
 BUILTIN: dict[str, type[Block]] = {

@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from archc.blocks.simple import Linear
+from archc.document.values import FrozenDict
 from archc.ir import ops
 from archc.language.detector import FasterRcnn
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.settings import DropPath, Init
-from archc.language.values import Activation, FrozenDict
+from archc.language.values import Activation
 
 ON = "proposals"
 NAME = "roi_heads"

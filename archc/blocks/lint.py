@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from archc.document.diagnostics import Diagnostic
 from archc.ir import ops
 from archc.ir.graph import Graph, Node, Region
+from archc.language.row import Row
 from archc.language.schema import Spec
 
 
@@ -60,21 +61,26 @@ def _source(region: Region, node: Node) -> str:
 
 def _scaled_classes(written: Spec, rewritten: Spec) -> Iterator[Diagnostic]:
     """A warning for every width that is written as `${num_classes}` and that a multiplier changes."""
-    seen: set[tuple[str, int, str]] = set()
-    for _, _, row in rewritten.rows():
+    if written.width_mult == 1.0 and not written.reduced_tail:
+        return
+    for stage, index, row in written.rows():
         for name, _ in row.channel_fields():
-            width = row.__dict__.get(name)
-            path = ("stages", *row.at, name)
-            if width == written.num_classes or not isinstance(width, int) or (*row.at, name) in seen:
+            classes = row.__dict__.get(name) == written.num_classes
+            if not classes or "num_classes" not in written.text("stages", stage, index, name):
                 continue
-            if "num_classes" not in written.text(*path):
-                continue
-            seen.add((*row.at, name))
-            by = "width_mult" if written.width_mult != 1.0 else "reduced_tail"
-            yield Diagnostic(
-                "scaled-classes",
-                f"`{name}` is {width:,}, but there are {written.num_classes:,} classes: `{by}` scales it",
-                written.span(*path),
-                help="write `scale: fixed` in this row",
-                severity="warning",
-            )
+            widths = {_width(other, name) for _, _, other in rewritten.rows() if other.at == row.at}
+            for width in sorted(widths - {written.num_classes}):
+                by = "width_mult" if written.width_mult != 1.0 else "reduced_tail"
+                yield Diagnostic(
+                    "scaled-classes",
+                    f"`{name}` is {width:,}, but there are {written.num_classes:,} classes: `{by}` scales it",
+                    written.span("stages", stage, index, name),
+                    help="write `scale: fixed` in this row",
+                    severity="warning",
+                )
+
+
+def _width(row: Row, name: str) -> int:
+    width = row.__dict__[name]
+    assert isinstance(width, int)  # what was a count is one after all passes
+    return width

@@ -8,10 +8,11 @@ from pydantic import Field
 
 from archc.blocks.base import Block, Net, activate, channels
 from archc.blocks.conv import OwnNorm, conv_norm_act
+from archc.document.values import Many
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.language.settings import Init
-from archc.language.values import Activation, Channels, Classes, Dilation, Many, Probability
+from archc.language.values import Activation, Channels, Classes, Dilation, Probability
 
 
 class SegmentationHead(Block):

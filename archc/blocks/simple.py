@@ -7,11 +7,12 @@ from typing import ClassVar, Literal, Self
 from pydantic import model_validator
 
 from archc.blocks.base import Block, Net, activate, channels, image
+from archc.document.values import reject
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.ir.ops import ShapeError
 from archc.language.settings import Init
-from archc.language.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride, reject
+from archc.language.values import Activation, Channels, Kernel, Padding, Probability, Reference, Stride
 
 
 class Pool(Block):

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator
 
 from archc.blocks.base import Net, activate, channels
+from archc.document.values import Expected
 from archc.ir import ops
 from archc.ir.graph import Node
 from archc.language.settings import Squeeze, squeeze_width
-from archc.language.values import Expected
 
 
 def _parse_squeeze(value: Any) -> Any:

@@ -172,14 +172,13 @@ def _write(directory: Path, spec: Spec, report: Report, model: Any, backend: str
     import archc
     from archc.cli.backends import keras
     from archc.files import replacing_together, write_text
-    from archc.language.dump import to_yaml
 
     others = [name for name in MODEL_FILES.values() if name != MODEL_FILES[backend]]
     obsolete = [directory / name for name in others if os.path.lexists(directory / name)]
     weights = MODEL_FILES[backend]
     try:
         with replacing_together(directory, (*FILES, weights), others, overwrite=force) as staging:
-            write_text(staging / SPEC_FILE, to_yaml(spec, full=True))
+            write_text(staging / SPEC_FILE, spec.to_yaml(full=True))
             write_text(staging / REPORT_FILE, json.dumps(report.to_dict(), indent=2) + "\n")
             if backend == "keras":
                 keras().save(model, staging / weights)

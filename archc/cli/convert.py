@@ -28,11 +28,11 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
     """
     import archc
     from archc.cli.backends import keras, require_backend
-    from archc.cli.loading import load_weights, lowered
+    from archc.cli.loading import lowered
     from archc.cli.network import find
     from archc.cli.output import out, show_diagnostics
-    from archc.extras import require
     from archc.reporting.console import line
+    from archc.weights import read_state
 
     if output.suffix != ".keras":
         raise click.UsageError(f"`{output}` does not end in `.keras`, the format of Keras 3.")
@@ -42,10 +42,8 @@ def convert(request: Request, *, weights: Path | None, to: str, output: Path, so
     arguments.refuse_sources([output], [checkpoint])
     graph = lowered(spec)
     require_backend(to, graph)
-    require("torch", "torch")
-    require("safetensors", "torch")
-    model = archc.build(graph, backend=to, seed=0)
-    report = load_weights(model, checkpoint, source)
+    state, report = read_state(checkpoint, graph, source)
+    model = archc.build(graph, backend=to, state=state)
     keras().save(model, output, overwrite=force)
     show_diagnostics(report.warnings)
     console = out()

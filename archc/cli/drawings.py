@@ -82,9 +82,9 @@ def _inside(directory: Path, images: Sequence[Path]) -> dict[Path, Path]:
 
 
 def _refused(message: str) -> click.UsageError:
-    from archc.document.diagnostics import printable
+    from archc.document.diagnostics import visible
 
-    return click.UsageError(printable(message))
+    return click.UsageError(visible(message))
 
 
 def save(image: Image, place: Path, *, overwrite: bool = True) -> None:

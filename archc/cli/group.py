@@ -96,7 +96,7 @@ def _unusable(error: OSError) -> click.UsageError:
 
 def _show(error: click.ClickException) -> None:
     """Print an error as click does, but with the control characters of users' own words made visible."""
-    from archc.reporting.diagnostics import visible
+    from archc.document.diagnostics import visible
 
     text = io.StringIO()
     error.show(text)

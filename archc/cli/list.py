@@ -48,12 +48,12 @@ def list_(as_json: bool) -> int:
 def _specs() -> tuple[list[dict[str, Any]], list[Diagnostic]]:
     from archc.cli.loading import outcomes
     from archc.document.diagnostics import SpecError
-    from archc.document.library import bundled
+    from archc.language.load import LIBRARY
     from archc.reporting.model import Report
 
     specs: list[dict[str, Any]] = []
     problems: list[Diagnostic] = []
-    for name in bundled():
+    for name in LIBRARY.names():
         try:
             (outcome,) = outcomes(name, ())
         except SpecError as error:

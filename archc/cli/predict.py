@@ -41,7 +41,7 @@ class Asked(NamedTuple):
 
 
 def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -> Words:
-    from archc.document.diagnostics import printable
+    from archc.document.diagnostics import visible
     from archc.prediction.sources import looks_like_image
 
     overrides = tuple(word for word in words if arguments.split([word]).overrides and not looks_like_image(word))
@@ -51,7 +51,7 @@ def _parse(context: click.Context, _: click.Parameter, words: tuple[str, ...]) -
             "Name a network: a spec with `--weights`, or what `archc build -o` wrote; then images.", context
         )
     if len(named) == 1:
-        message = f"Name images after `{printable(named[0])}`: files, directories, or globs in quotes."
+        message = f"Name images after `{visible(named[0])}`: files, directories, or globs in quotes."
         raise click.UsageError(message, context)
     return Words(named[0], named[1:], overrides)
 
@@ -139,12 +139,12 @@ _WRITTEN: Mapping[str, str] = {"top": "--top", "threshold": "--threshold", "outp
 
 def _check(asked: Asked, kind: Kind, network: str) -> None:
     """Refuse an option that does not fit the task, rather than ignore it."""
-    from archc.document.diagnostics import printable
+    from archc.document.diagnostics import visible
     from archc.prediction.network import unused_option
 
     given = {option: written for option, written in _WRITTEN.items() if getattr(asked, option) is not None}
     if reason := unused_option(kind, network, given):
-        raise click.UsageError(f"{printable(reason)}.")
+        raise click.UsageError(f"{visible(reason)}.")
 
 
 def _show(
@@ -152,7 +152,7 @@ def _show(
 ) -> int:
     from archc.cli.output import err, out, print_json, show_diagnostics
     from archc.cli.progress import Progress
-    from archc.document.diagnostics import printable
+    from archc.document.diagnostics import visible
     from archc.prediction.results import Skipped
     from archc.reporting.predictions import printer
 
@@ -175,14 +175,14 @@ def _show(
                     elif not asked.as_json:
                         show(result)
                 for message in failed:
-                    err().print(f"Error: {printable(message)}")
+                    err().print(f"Error: {visible(message)}")
             if asked.as_json:
                 found += [_entry(result, drawn.get(result.path)) for result in batch]
     if asked.as_json:
         print_json(found)
     elif written:
         where = written[0] if len(written) == 1 else f"{len(written):,} images into {written[0].parent}"
-        console.print(f"\nwrote {printable(str(where))}")
+        console.print(f"\nwrote {visible(str(where))}")
     if skipped and len(images) > 1:
         err().print(f"skipped {skipped:,} of {len(images):,} images")
     return 1 if skipped or undrawn else 0

@@ -51,9 +51,7 @@ def show(
     if as_graph:
         _show_graph(lowered(spec, transforms), as_json)
         return
-    from archc.language.dump import to_yaml
-
-    sys.stdout.write(to_yaml(spec if after == "load" else passes.run(spec, after), full=full))
+    sys.stdout.write((spec if after == "load" else passes.run(spec, after)).to_yaml(full=full))
 
 
 def _show_graph(graph: Graph, as_json: bool) -> None:

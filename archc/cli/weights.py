@@ -12,7 +12,7 @@ from archc.cli import arguments
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from archc.weights.report import LoadReport
+    from archc.weights.carrying.report import LoadReport
 
 
 class Pair(NamedTuple):
@@ -63,26 +63,30 @@ def weights(
     force: bool,
     as_json: bool,
 ) -> None:
-    """Load a checkpoint into a spec's network: archc's own, or one that another library or its users published.
+    """Hold a checkpoint against a spec: archc's own, or one that another library or its users published.
 
     Every tensor is accounted for, stage by stage. If the checkpoint does not fit, a report shows the rows that differ
-    and the change that would fit. With -o, the weights are written to a file, under archc's names or a library's.
+    and the change that would fit. With -o, the weights are written to a file in float32, under archc's names or a library's.
     """
     import archc
     from archc.cli.loading import load, load_weights, lowered
     from archc.cli.output import out, print_json, show_diagnostics
-    from archc.extras import require
+    from archc.weights import read_state, save_state
 
     if output is not None:
         arguments.refuse_sources([output], [pair.checkpoint])
     spec = load(pair.spec, pair.overrides)
     graph = lowered(spec)
-    require("torch", "torch")
-    require("safetensors", "torch")
-    # Initial weights are only drawn where the checkpoint does not replace all of them.
-    model = archc.build(graph, seed=seed) if partial else archc.build(graph, device="meta")
-    report = load_weights(model, pair.checkpoint, source, partial)
-    written = archc.save_weights(model, output, names, overwrite=force) if output is not None else ()
+    written: tuple[str, ...] = ()
+    if partial:  # what is left is as torch initialises it
+        model = archc.build(graph, seed=seed)
+        report = load_weights(model, pair.checkpoint, source, partial)
+        if output is not None:
+            written = archc.save_weights(model, output, names, overwrite=force)
+    else:
+        state, report = read_state(pair.checkpoint, graph, source)
+        if output is not None:
+            written = save_state(state, graph, output, names, overwrite=force)
     show_diagnostics(report.warnings)
     if as_json:
         print_json({"spec": spec.name, **report.to_dict(), "output": str(output) if output else None})

@@ -1,1 +1,1 @@
-"""Reading documents: YAML and Hydra to a checked model that knows where every value was written."""
+"""From YAML and Hydra overrides to a checked model that knows where every value was written."""

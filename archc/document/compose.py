@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from archc.document.lazy import IMPORTING
+from archc.document.library import Library
 from archc.document.tree import Map, Tree, merge
 from archc.document.yaml import read_file
 
-MAX_FILES = 500
-
-
 Settle = Callable[[Map, Map], Map]
-"""What a kind of document does to the tree that a file inherits, given both, before the file is laid over it."""
+"""Takes the tree that a file inherits and the file's own; returns the inherited tree as it is to be merged."""
 
 
-def compose(path: Path, name: str | None = None, settle: Settle | None = None) -> Map:
-    """The spec at `path` with everything it inherits merged in; the result has no `defaults`.
+def compose(path: Path, library: Library, name: str | None = None, settle: Settle | None = None) -> Map:
+    """The file at `path` with everything it inherits merged in; the result has no `defaults`.
+
+    Parents are looked for beside the file, and then in the library.
 
     Raises:
         SpecError: a file that cannot be read, a parent that does not exist, or a cycle.
@@ -28,11 +29,11 @@ def compose(path: Path, name: str | None = None, settle: Settle | None = None) -
     tree = read_file(path, name)
     if "defaults" not in tree.items:
         return tree
-    # Hydra costs a hundred milliseconds to import, so a spec without parents does not.
-    from archc.document.hydra_defaults import merge_order
+    with IMPORTING:
+        from archc.document.hydra_defaults import merge_order
 
     result: Tree | None = None
-    for part, package in merge_order(path, tree):
+    for part, package in merge_order(path, tree, library):
         packaged: Tree = part
         for key in reversed(package):
             packaged = Map({key: packaged}, part.span)

@@ -1,7 +1,7 @@
-"""What is wrong with a spec, where, and what to do about it.
+"""What is wrong with a document, where, and what to do about it.
 
-Inner code raises short facts; this module gives them their shape. One `Diagnostic` type serves every
-problem, `archc.reporting.diagnostics` renders it, and `SpecError` carries a list of them to Python users.
+Inner code raises short facts; this module gives them their shape. One `Diagnostic` type serves every problem,
+`archc.reporting.diagnostics` renders it, and `SpecError` carries a list of them to Python users.
 """
 
 from __future__ import annotations
@@ -9,13 +9,17 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Literal
 
 Severity = Literal["error", "warning"]
 
+MAX_CANDIDATES = 1_000
+"""At most so many words are compared with a misspelt one. Comparing more would take longer than reading the file."""
+
 LINE_BREAK = "\r\n|[\n\r\x85\u2028\u2029]"
-"""YAML's line breaks, which are fewer than `str.splitlines` knows."""
+"""YAML's line breaks. `str.splitlines` knows more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,13 +27,15 @@ class Source:
     """A text that values come from: a YAML file, or one override on the command line."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     kind: Literal["file", "override", "python"] = "file"
+    _lines: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
 
     def line(self, number: int) -> str:
         """The line with this 1-based number, without its line break; empty past the end."""
-        lines = re.split(LINE_BREAK, self.text)
-        return lines[number - 1] if 0 < number <= len(lines) else ""
+        if not self._lines:  # split once: thousands of problems may point into one text
+            self._lines.extend(re.split(LINE_BREAK, self.text))
+        return self._lines[number - 1] if 0 < number <= len(self._lines) else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,8 +68,7 @@ class Diagnostic:
     def __str__(self) -> str:
         where = f"{self.span}: " if self.span else ""
         hint = "; ".join(part for part in (self.label, self.help) if part)
-        # Users' own words are quoted here: nothing in them may break the line or move a terminal's cursor.
-        return printable(f"{where}{self.severity}[{self.id}]: {self.message}{f' ({hint})' if hint else ''}")
+        return visible(f"{where}{self.severity}[{self.id}]: {self.message}{f' ({hint})' if hint else ''}")
 
     def to_dict(self) -> dict[str, object]:
         """A JSON-ready mapping, with the location flattened to `source`, `line` and `column`."""
@@ -86,19 +91,31 @@ class Diagnostic:
         }
 
 
-def printable(text: str) -> str:
-    """The text on one line: control characters as pictures (`␊`), what else cannot be seen as an escape."""
+def visible(text: str, *, tab: str | None = None, line_breaks: bool = False) -> str:
+    r"""A text without the characters that would move a terminal's cursor or colour what follows.
+
+    Control characters become their pictures (`␊`), and what else cannot be seen becomes an escape (`\u200b`).
+
+    Args:
+        text: what a user wrote.
+        tab: what stands for a tab; default: its picture.
+        line_breaks: keep `\n`.
+    """
+    if text.isprintable():
+        return text
 
     def shown(character: str) -> str:
-        if character.isprintable():
+        if character.isprintable() or (line_breaks and character == "\n"):
             return character
+        if character == "\t" and tab is not None:
+            return tab
         return chr(0x2400 + ord(character)) if character < " " else ascii(character)[1:-1]
 
     return "".join(map(shown, text))
 
 
 class SpecError(ValueError):
-    """A spec, an override or a reference that is wrong; `.diagnostics` lists every problem found."""
+    """A spec, or another document, with mistakes; `.diagnostics` lists every problem found."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
@@ -109,7 +126,7 @@ class SpecError(ValueError):
 
 
 class SpecWarning(UserWarning):
-    """A spec that compiles, though probably not to what its author meant."""
+    """A document that is valid, but probably not what its author meant."""
 
 
 def fail(
@@ -127,7 +144,15 @@ def fail(
 
 def did_you_mean(word: object, candidates: Iterable[str]) -> str:
     """`did you mean …?` for the nearest candidate, or an empty string when none is near."""
-    close = difflib.get_close_matches(str(word), list(candidates), n=1, cutoff=0.6)
+    known = tuple(candidates)
+    return _did_you_mean(str(word), known) if len(known) <= MAX_CANDIDATES else ""
+
+
+@lru_cache(maxsize=1024)  # a typo is often made in every row of a table
+def _did_you_mean(word: str, candidates: tuple[str, ...]) -> str:
+    # Only words of about the same length can be near. Comparing lengths is cheap, comparing words is not.
+    likely = [other for other in candidates if 0.4 * len(word) <= len(other) <= 2.5 * len(word)]
+    close = difflib.get_close_matches(word, likely, n=1, cutoff=0.6)
     return f"did you mean `{close[0]}`?" if close else ""
 
 

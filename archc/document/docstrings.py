@@ -1,7 +1,7 @@
 """The docstrings under a class's attributes, for the JSON Schema.
 
-pydantic can read them itself (`use_attribute_docstrings`), but does so whenever a class is made, which would cost every
-start of archc the parsing of its own source.
+pydantic can read them itself (`use_attribute_docstrings`), but it does so whenever a class is made. Then every start of
+archc would parse archc's source.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from itertools import pairwise
 
 
 def attribute_docstrings(cls: type) -> dict[str, str]:
-    """Attribute name to docstring, for the attributes that the class or a class above it documents."""
+    """The docstrings of a class's attributes by name, inherited ones included."""
     return {name: text for base in reversed(cls.__mro__) for name, text in _own(base).items()}
 
 
 @cache
 def _own(cls: type) -> dict[str, str]:
-    """Of the attributes that the class itself states."""
+    """The docstrings of the attributes in the class's own body."""
     try:
         source = textwrap.dedent(inspect.getsource(cls))
     except (OSError, TypeError):

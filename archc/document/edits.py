@@ -5,23 +5,17 @@ Hydra's own way to apply them cannot delete or append list items, and answers a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import cache
-from typing import Any, get_args, get_origin
-
-from pydantic import BaseModel
+from typing import Any
 
 from archc.document.diagnostics import Diagnostic, SpecError, did_you_mean, fail, one_of
+from archc.document.kind import Kind
 from archc.document.overrides import Override, literal
 from archc.document.tree import Map, Path, Seq, Tree, dotted, find, from_plain, merge, replace_at
-from archc.language.schema import Spec
-
-OPEN_MAPPINGS = {("stages",), ("vars",), ("outputs",)}
-"""Mappings whose keys are the author's own, so that a new key must be asked for with `+`."""
 
 
-def apply(tree: Map, overrides: Sequence[Override]) -> Map:
+def apply(tree: Map, overrides: Sequence[Override], kind: Kind[Any]) -> Map:
     """The tree with every override applied, in order.
 
     Raises:
@@ -31,7 +25,7 @@ def apply(tree: Map, overrides: Sequence[Override]) -> Map:
     result: Tree = tree
     for override in overrides:
         try:
-            result = _apply(result, override)
+            result = _apply(result, override, kind)
         except SpecError as error:
             problems.extend(error.diagnostics)
     if problems:
@@ -40,11 +34,11 @@ def apply(tree: Map, overrides: Sequence[Override]) -> Map:
     return result
 
 
-def _apply(tree: Tree, override: Override) -> Tree:
+def _apply(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
     if override.swept:
         raise fail(
             "override-syntax",
-            f"`{override.text}` is a sweep, which gives many specs; here one is needed",
+            f"`{override.text}` is a sweep, which gives many {kind.noun}s; here one is needed",
             override.value_span,
             help="`archc report` takes sweeps; for a list, write [a,b]",
         )
@@ -52,13 +46,13 @@ def _apply(tree: Tree, override: Override) -> Tree:
     if path[0] == "defaults":
         raise fail(
             "unknown-key",
-            "`defaults` cannot be overridden: what a spec inherits is read before overrides",
+            f"`defaults` cannot be overridden: what {kind.a} inherits is read before overrides",
             override.part_span(0),
             help="write a file that inherits it: `defaults: [parent, _self_]`",
         )
-    parent = _parent(tree, override)
+    parent = _parent(tree, override, kind)
     if override.action == "delete":
-        return _delete(tree, override, parent)
+        return _delete(tree, override, parent, kind)
     value = from_plain(override.values[0], override.value_span)
     key, current = path[-1], find(tree, path)
     if override.action == "add" and current is not None:
@@ -69,8 +63,8 @@ def _apply(tree: Tree, override: Override) -> Tree:
             help=f"write `{override.text[1:]}` to change it",
         )
     if isinstance(parent, Seq):
-        return _set_item(tree, override, parent, value, current)
-    is_open = tuple(path[:-1]) in OPEN_MAPPINGS
+        return _set_item(tree, override, parent, value, kind)
+    is_open = tuple(path[:-1]) in kind.open
     if override.action == "change" and current is None and is_open and isinstance(parent, Map):
         raise fail(
             "unknown-key",
@@ -88,16 +82,20 @@ def _apply(tree: Tree, override: Override) -> Tree:
     return replace_at(tree, path[:depth], value, override.part_span(depth - 1))
 
 
-def _parent(tree: Tree, override: Override) -> Tree:
-    """The container that the last key belongs to; settings groups that the file left out count as empty."""
+def _parent(tree: Tree, override: Override, kind: Kind[Any]) -> Tree:
+    """The container of an override's last key. A settings group that the file leaves out counts as empty."""
     path = override.path
     node = tree
     for depth in range(len(path) - 1):
         here = find(node, (path[depth],))
         if here is None:
-            if isinstance(node, Map) and override.action != "delete" and _may_be_made(path[: depth + 1], override):
+            if (
+                isinstance(node, Map)
+                and override.action != "delete"
+                and _may_be_made(path[: depth + 1], override, kind)
+            ):
                 return Map({}, override.key_span)
-            raise _missing(override, node, depth)
+            raise _missing(override, node, depth, kind)
         if not isinstance(here, Map | Seq):
             inside = f"{path[depth + 1]}" if depth + 2 == len(path) else "…"
             raise fail(
@@ -105,66 +103,39 @@ def _parent(tree: Tree, override: Override) -> Tree:
                 f"`{dotted(path[: depth + 1])}` is a single value, it has no `{path[depth + 1]}`",
                 override.part_span(depth + 1),
                 help=f"to make it a mapping, write `{dotted(path[: depth + 1])}={{{inside}: …}}`"
-                if path[: depth + 1] in settings_groups()
+                if path[: depth + 1] in kind.groups
                 else "",
             )
         node = here
     return node
 
 
-def _may_be_made(path: Path, override: Override) -> bool:
-    """Whether a mapping that is not there may come into being: a settings group, one of a row, one of the author's."""
-    if path in settings_groups():
-        return True
-    return (path[0] == "stages" and len(path) > 3) or (path[0] == "vars" and override.action in ("add", "force"))
+def _may_be_made(path: Path, override: Override, kind: Kind[Any]) -> bool:
+    """Whether an override may create a mapping at this path."""
+    return path in kind.groups or kind.makes(path, override.action in ("add", "force"))
 
 
-@cache
-def settings_groups() -> frozenset[Path]:
-    """The keys whose values are mappings that a spec may leave out: `norm`, `squeeze.rounding`, `table.defaults`, …"""
-
-    def groups(model: type[BaseModel], path: Path) -> Iterator[Path]:
-        for name, info in model.model_fields.items():
-            here = (*path, info.alias or name)
-            for kind in _kinds(info.annotation):
-                if issubclass(kind, BaseModel):
-                    yield here
-                    yield from groups(kind, here)
-                elif issubclass(kind, dict):
-                    yield here
-
-    return frozenset(path for path in groups(Spec, ()) if path[0] != "stages")
-
-
-def _kinds(annotation: Any) -> Iterator[type]:
-    origin = get_origin(annotation) or annotation
-    if isinstance(origin, type) and origin is not tuple:
-        yield origin
-    if not (isinstance(origin, type) and issubclass(origin, dict | tuple)):
-        for part in get_args(annotation):
-            yield from _kinds(part)
-
-
-def _missing(override: Override, node: Tree, depth: int) -> SpecError:
-    """What the override's key names at this depth is not in `node`."""
+def _missing(override: Override, node: Tree, depth: int, kind: Kind[Any]) -> SpecError:
+    """The error for a key whose part at this depth is not in `node`."""
     path, key, span = override.path[:depth], override.path[depth], override.part_span(depth)
-    name = f"`{dotted(path)}`" if path else "the spec"
+    name = f"`{dotted(path)}`" if path else f"the {kind.noun}"
     if isinstance(node, Seq):
         known = f"its items are 0 to {len(node.items) - 1}" if node.items else "it is empty"
         return fail("unknown-key", f"{name} has no item `{key}`", span, label=known)
     keys = list(node.items) if isinstance(node, Map) else []
     if not path and override.action != "delete":
-        keys = [info.alias or field for field, info in Spec.model_fields.items()]
+        keys = list(kind.keys)
     hint = did_you_mean(key, keys)
     return fail("unknown-key", f"{name} has no `{key}`", span, label=hint, help="" if hint else one_of(keys))
 
 
-def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, current: Tree | None) -> Tree:
+def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, kind: Kind[Any]) -> Tree:
     path, index = override.path, override.path[-1]
+    current = find(tree, path)
     if current is None:
         appends = index == len(parent.items) and override.action in ("add", "force")
         if not appends:
-            error = _missing(override, parent, len(path) - 1)
+            error = _missing(override, parent, len(path) - 1, kind)
             hint = f"`+{dotted(path[:-1])}.{len(parent.items)}=…` appends"
             raise SpecError(replace(d, help=hint) for d in error.diagnostics)
         return replace_at(tree, path[:-1], replace(parent, items=(*parent.items, value)))
@@ -173,11 +144,11 @@ def _set_item(tree: Tree, override: Override, parent: Seq, value: Tree, current:
     return replace_at(tree, path, value, override.key_span)
 
 
-def _delete(tree: Tree, override: Override, parent: Tree) -> Tree:
+def _delete(tree: Tree, override: Override, parent: Tree, kind: Kind[Any]) -> Tree:
     path, key, wanted = override.path, override.path[-1], override.values[0]
     current = find(tree, path)
     if current is None:
-        raise _missing(override, parent, len(path) - 1)
+        raise _missing(override, parent, len(path) - 1, kind)
     if "=" in override.text and getattr(current, "value", None) != wanted:
         raise fail(
             "override-conflict",

@@ -1,20 +1,23 @@
-"""Pydantic's validation errors as diagnostics at the place in the text, in the words of a spec's author."""
+"""Turns pydantic's validation errors into diagnostics: at their place in the text, in the words of its author."""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal, get_args, get_origin
+from functools import cached_property
+from typing import Any
 
 from pydantic import BaseModel, ValidationError
-from pydantic.fields import FieldInfo
 from pydantic_core import ErrorDetails, PydanticCustomError
 
+from archc.document.annotations import Declared, declared_at, keys_of
 from archc.document.diagnostics import Diagnostic, Span, did_you_mean, one_of
-from archc.document.tree import Path, Tree, find, locate, plain
-from archc.document.yaml import plain_scalar
-from archc.language.values import Expected, show
+from archc.document.scalars import plain_scalar
+from archc.document.tree import Path, Tree, child, find, locate, plain
+from archc.document.values import Expected, Synonyms, show
+
+MAX_HINTS = 1_000
+"""At most so many problems get a suggestion: a document with more has not just typos."""
 
 _TYPES = {
     "int_type": "a whole number",
@@ -27,7 +30,7 @@ _TYPES = {
     "model_type": "a mapping",
     "model_attributes_type": "a mapping",
 }
-"""The value is of another kind altogether; in a union, another member may have fitted better."""
+"""Errors that say only that the value has the wrong type. In a union, another member may come further."""
 _RANGES = {
     "finite_number": "a finite number",
     "greater_than": "greater than {gt}",
@@ -39,40 +42,34 @@ _RANGES = {
     "int_parsing_size": "a number of a sensible size",
 }
 _OTHER_WORDS = {"yes": "true", "on": "true", "y": "true", "no": "false", "off": "false", "n": "false"}
-_OTHER_NAMES = {
-    "swish": "silu",
-    "hswish": "hardswish",
-    "h_swish": "hardswish",
-    "hard_swish": "hardswish",
-    "hsigmoid": "hardsigmoid",
-    "h_sigmoid": "hardsigmoid",
-    "hard_sigmoid": "hardsigmoid",
-    "identity": "none",
-    "linear": "none",
-    "None": "none",
-    "null": "none",
-}
 
 
 def from_validation(
-    error: ValidationError, tree: Tree, base: Path, model: type[BaseModel], owner: str = "a spec"
+    error: ValidationError, tree: Tree, base: Path, model: type[BaseModel], owner: str
 ) -> list[Diagnostic]:
-    """One diagnostic per problem that pydantic found in the value at `base`, which was validated as `model`."""
+    """One diagnostic per problem that pydantic found in the value at `base`, which was validated as `model`.
+
+    Messages call that value `owner`, such as `a spec`.
+    """
     facts = [_Fact(details, tree, base, model) for details in error.errors(include_url=False)]
+    # Of a union, each member complains. If one of them accepted the value's type, and complains about something inside
+    # it or about its range, then the others' complaints about the type say nothing.
+    further = {fact.place for fact in facts if not fact.mistyped}
+    further |= {fact.place[:length] for fact in facts for length in range(len(fact.place))}
     groups: dict[Path, list[_Fact]] = {}
     for fact in facts:
-        if not any(fact.yields_to(other) for other in facts):
+        if not (fact.mistyped and fact.place in further):
             groups.setdefault(fact.place, []).append(fact)
-    return [_diagnostic(group, owner) for group in groups.values()]
+    return [_diagnostic(group, owner, number < MAX_HINTS) for number, group in enumerate(groups.values())]
 
 
 def unplaced(error: PydanticCustomError, span: Span) -> Diagnostic:
-    """A diagnostic from an error that a validator raised outside of pydantic."""
+    """The diagnostic for an error that a validator raised when called without pydantic."""
     return Diagnostic(error.type, error.message(), span, *_hint(str((error.context or {}).get("help", ""))))
 
 
 def _hint(text: str) -> tuple[str, tuple[str, ...], str]:
-    """A hint as a diagnostic's label, notes and help: suggestions stand under the caret, the rest below."""
+    """A hint as the label, notes and help of a diagnostic. A suggestion becomes the label, anything else the help."""
     return (text, (), "") if text.startswith("did you mean") else ("", (), text)
 
 
@@ -88,44 +85,40 @@ class _Fact:
     def __post_init__(self) -> None:
         self.kind = self.details["type"]
         self.context: dict[str, Any] = self.details.get("ctx", {})
-        self.path = (*self._real_path(), *self.context.get("at", ()))
+        real, self.labels = self._split()
+        self.path = (*self.base, *real, *self.context.get("at", ()))
+        missing: Path = ()
+        if self.kind == "missing":
+            missing = (self.details["loc"][-1],)
+        elif self.kind in ("union_tag_invalid", "union_tag_not_found") and (key := self._discriminator()):
+            missing = (key,)
         if self.kind == "union_tag_invalid":
-            self.path = (*self.path, str(self.context["discriminator"]).strip("'"))
-        missing: Path = (self.details["loc"][-1],) if self.kind == "missing" else ()
-        if self.kind == "union_tag_not_found":
-            missing = (str(self.context["discriminator"]).strip("'"),)
+            self.path, missing = (*self.path, *missing), ()
         self.place = (*self.path, *missing)
+        self.mistyped = self.kind in _TYPES or self.kind in ("literal_error", "expected")
 
-    def _real_path(self) -> Path:
-        """Pydantic's location without the labels it adds for union members, which are no keys of the document."""
-        path = self.base
+    def _split(self) -> tuple[Path, frozenset[str]]:
+        """Pydantic's location as keys of the document, and the labels in it that name members of unions."""
+        node = find(self.tree, self.base)
+        real: Path = ()
+        labels = set()
         for part in self.details["loc"]:
-            if find(self.tree, (*path, part)) is not None:
-                path = (*path, part)
-        return path
+            below = child(node, part) if node is not None else None
+            if below is not None:
+                real, node = (*real, part), below
+            else:
+                labels.add(str(part))
+        return real, frozenset(labels)
 
-    @property
-    def labels(self) -> frozenset[str]:
-        """The labels that pydantic adds to its location: which members of unions the value was validated as."""
-        return frozenset(str(part) for part in self.details["loc"]) - {str(part) for part in self.path}
-
-    @property
-    def mistyped(self) -> bool:
-        return self.kind in _TYPES or self.kind in ("literal_error", "expected")
-
-    def yields_to(self, other: _Fact) -> bool:
-        """Whether another member of the same union came further, so that this one's complaint says nothing."""
-        if not self.mistyped or self is other:
-            return False
-        if other.place == self.place:
-            return not other.mistyped
-        return other.place[: len(self.place)] == self.place
+    def _discriminator(self) -> str | None:
+        declared = self.declared
+        return declared.discriminator if declared else None
 
     @property
     def span(self) -> Span:
         return locate(self.tree, self.path, key=self.kind == "extra_forbidden")
 
-    @property
+    @cached_property
     def value(self) -> object:
         """What is written, which a validator may have changed before it was refused."""
         node = find(self.tree, self.path)
@@ -139,30 +132,48 @@ class _Fact:
         last = self.path[-1]
         return f"an item of `{self.path[-2]}`" if isinstance(last, int) else f"`{last}`"
 
-    def field(self) -> FieldInfo | None:
-        return _field_at(self.model, self.path[len(self.base) :], self.labels)
+    @cached_property
+    def declared(self) -> Declared | None:
+        """The declaration of the value that pydantic refused.
 
-    def model_at(self, path: Path) -> type[BaseModel] | None:
-        """The model that the mapping at a path of the document was validated as."""
-        return _model_at(self.model, path[len(self.base) :], self.labels)
+        `norm: batchh` stands for `{kind: batchh}`, so pydantic's location has a key that the document lacks.
+        """
+        here: Declared | None = Declared((self.model,))
+        for part in self.details["loc"]:
+            below = here.step(part, self.labels) if here is not None else None
+            if below is not None:
+                here = below
+        return here
+
+    def holder(self) -> Declared | None:
+        """The declaration of the key, in the document, that the value is under."""
+        keys = self.path[len(self.base) :]
+        while keys and isinstance(keys[-1], int):
+            keys = keys[:-1]
+        return declared_at(self.model, keys, self.labels) if keys else None
+
+    def keys_at(self, path: Path) -> list[str]:
+        """The keys that the mapping at a path of the document may have."""
+        declared = declared_at(self.model, path[len(self.base) :], self.labels)
+        model = declared.model(self.labels) if declared else None
+        return list(keys_of(model).values()) if model else []
 
 
-def _diagnostic(facts: list[_Fact], owner: str) -> Diagnostic:
-    """The diagnostic for what was found at one place: one fact, or the unanimous refusal of a union's members."""
+def _diagnostic(facts: list[_Fact], owner: str, with_hint: bool) -> Diagnostic:
+    """One diagnostic for one place: for a single error, or for the errors of all members of a union."""
     fact = facts[0]
     kind, context, span = fact.kind, fact.context, fact.span
     inside = len(fact.place) > len(fact.base) + 1
     holder = f"`{fact.place[-2]}`" if inside else owner
     if kind == "extra_forbidden":
         key = str(fact.path[-1])
-        target = fact.model_at(fact.path[:-1])
-        keys = [info.alias or name for name, info in target.model_fields.items()] if target else []
+        keys = fact.keys_at(fact.path[:-1]) if with_hint else []
         hint = did_you_mean(key, keys) or one_of(keys)
         return Diagnostic("unknown-key", f"`{key}` is not a key of {holder}", span, *_hint(hint))
     if kind in ("missing", "union_tag_not_found"):
         return Diagnostic("missing-key", f"{holder} needs `{fact.place[-1]}`", span)
     if kind == "union_tag_invalid":
-        tags = re.findall(r"'([^']*)'", str(context["expected_tags"]))
+        tags = fact.declared.tags if fact.declared else []
         hint = did_you_mean(fact.value, tags) or one_of(tags)
         return Diagnostic("invalid-value", f"{fact.name} cannot be {show(fact.value)}", span, *_hint(hint))
     if kind != "expected" and "message" in context:
@@ -170,7 +181,7 @@ def _diagnostic(facts: list[_Fact], owner: str) -> Diagnostic:
     if not fact.mistyped:
         wording = _RANGES.get(kind)
         said = fact.details["msg"]
-        if own := _expected(fact.field()) if kind == "string_pattern_mismatch" else None:
+        if own := _expected(fact.holder()) if kind == "string_pattern_mismatch" else None:
             wording = own
         limits = {key: _number(limit) for key, limit in context.items()}
         message = f"must be {wording.format(**limits)}" if wording else said[:1].lower() + said[1:]
@@ -180,26 +191,33 @@ def _diagnostic(facts: list[_Fact], owner: str) -> Diagnostic:
 
 def _mistyped(facts: list[_Fact]) -> Diagnostic:
     fact, value = facts[0], facts[0].value
-    options = [option for other in facts if other.kind == "literal_error" for option in _options(other.context)]
+    options = list(dict.fromkeys(word for other in facts for word in _words(other)))
     stated = [str(other.context["expected"]) for other in facts if other.kind == "expected"]
     types = [_TYPES[other.kind] for other in facts if other.kind in _TYPES]
     hint = next((str(other.context["help"]) for other in facts if other.context.get("help")), "")
     whole = isinstance(fact.path[-1], str) if fact.path else True
-    expected = _expected(fact.field()) if whole else None
+    expected = _expected(fact.holder()) if whole else None
     if options and not (types or stated):
-        synonym = _OTHER_NAMES.get(str(value), "none" if value is None else "")
-        hint = hint or (f"did you mean `{synonym}`?" if synonym in options else "")
+        synonyms = fact.declared.mark(Synonyms) if fact.declared else None
+        meant = synonyms.words.get(str(value)) if synonyms else "none" if value is None else None
+        hint = hint or (f"did you mean `{meant}`?" if meant in options else "")
         hint = hint or did_you_mean(value, options) or one_of(options)
         return Diagnostic("invalid-value", f"{fact.name} cannot be {show(value)}".lstrip(), fact.span, *_hint(hint))
     hint = hint or did_you_mean(value, options) or _how_to_write(value, types, fact if expected is None else None)
     if expected is None:
-        expected = _or(dict.fromkeys([*stated, *types, *(f"`{option}`" for option in options)]))
+        wanted = dict.fromkeys([*stated, *types, *(f"`{option}`" for option in options)])
+        expected = _or(wanted or ["something else"])
     message = f"{fact.name} must be {expected}, not {show(value)}".lstrip()
     return Diagnostic("invalid-value", message, fact.span, *_hint(hint))
 
 
+def _words(fact: _Fact) -> Sequence[str]:
+    """The words that are allowed, if the error is about words."""
+    return fact.declared.words_of(fact.labels) if fact.kind == "literal_error" and fact.declared else ()
+
+
 def _how_to_write(value: object, types: list[str], fact: _Fact | None) -> str:
-    """What the author probably meant to write; without a fact, its field says in words what it takes."""
+    """What the author probably meant to write. `fact` is None where the field describes its values in words."""
     if isinstance(value, str) and value and not isinstance(plain_scalar(value[:40]), str):
         return f"without quotes, `{value}` is not text"
     if "true or false" in types and str(value).lower() in _OTHER_WORDS:
@@ -210,8 +228,7 @@ def _how_to_write(value: object, types: list[str], fact: _Fact | None) -> str:
         return f'write `"{value}"`'
     if "a list" in types and isinstance(value, str | int | float):
         return f"write `[{value}]`"
-    if "a mapping" in types and (target := fact.model_at(fact.path)):
-        keys = [info.alias or name for name, info in target.model_fields.items()]
+    if "a mapping" in types and (keys := fact.keys_at(fact.path)):
         return f"its keys are {', '.join(f'`{key}`' for key in keys)}"
     return ""
 
@@ -220,56 +237,12 @@ def _number(limit: object) -> str:
     return f"{limit:,}".removesuffix(".0") if isinstance(limit, int | float) else str(limit)
 
 
-def _options(context: dict[str, Any]) -> list[str]:
-    return re.findall(r"'([^']*)'", str(context["expected"]))
-
-
 def _or(words: Iterable[str]) -> str:
     *first, last = words
     return f"{', '.join(first)} or {last}" if first else last
 
 
-def _field_at(model: type[BaseModel], path: Path, labels: frozenset[str]) -> FieldInfo | None:
-    """The field that holds the value at a path below `model`."""
-    keys = [part for part in path if isinstance(part, str)]
-    target = _model_at(model, tuple(keys[:-1]), labels) if keys else None
-    if target is None:
-        return None
-    return next((info for name, info in target.model_fields.items() if keys[-1] == (info.alias or name)), None)
-
-
-def _expected(info: FieldInfo | None) -> str | None:
-    """What the field's annotation says that its values are, in words."""
-    if info is None:
-        return None
-    return next((mark.text for mark in _marks(info.annotation, info.metadata) if isinstance(mark, Expected)), None)
-
-
-def _marks(annotation: Any, metadata: Iterable[object] = ()) -> Iterator[object]:
-    yield from metadata
-    yield from getattr(annotation, "__metadata__", ())
-    for part in getattr(annotation, "__args__", ()):
-        yield from _marks(part)
-
-
-def _model_at(model: type[BaseModel], path: Path, labels: frozenset[str]) -> type[BaseModel] | None:
-    """The model that the mapping at a path below `model` was validated as; of a union, the one that a label names."""
-    for part in path:
-        info = next((i for n, i in model.model_fields.items() if part == (i.alias or n)), None)
-        found = _models_in(info.annotation) if info else []
-        if not found:
-            return None
-        model = next((kind for kind in found if labels & _tags(kind)), found[0])
-    return model
-
-
-def _tags(model: type[BaseModel]) -> frozenset[str]:
-    """The values of the key that tells a model from the others of its union."""
-    annotations = [info.annotation for info in model.model_fields.values() if info.is_required()]
-    return frozenset(tag for kind in annotations if get_origin(kind) is Literal for tag in get_args(kind))
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    return [model for part in getattr(annotation, "__args__", ()) for model in _models_in(part)]
+def _expected(declared: Declared | None) -> str | None:
+    """The description of a field's values, if its annotations have one."""
+    mark = declared.mark(Expected) if declared else None
+    return mark.text if mark else None

@@ -1,4 +1,4 @@
-"""The order in which a spec's files are merged, as Hydra's defaults list decides it.
+"""The order in which the files of a document are merged, as Hydra's defaults list decides it.
 
 This is the one module that reaches into Hydra's internals (`hydra-core` is pinned below the next minor release for
 it): its public `compose` keeps global state, refuses threads, and returns no positions.
@@ -19,22 +19,22 @@ from hydra.plugins.config_source import ConfigResult, ConfigSource
 from omegaconf import OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from archc.document import library
-from archc.document.compose import MAX_FILES
 from archc.document.diagnostics import Diagnostic, Span, SpecError, did_you_mean, fail, one_of
+from archc.document.library import Library
 from archc.document.tree import Map, Scalar, Seq, Tree, plain
 from archc.document.yaml import read_file
 
-_ADVICE = "an entry is a spec's name, `_self_`, or Hydra's `group: name`"
+MAX_FILES = 500
+_ADVICE = "an entry is a name, `_self_`, or Hydra's `group: name`"
 
 
-def merge_order(path: Path, tree: Map) -> list[tuple[Map, tuple[str, ...]]]:
+def merge_order(path: Path, tree: Map, library: Library) -> list[tuple[Map, tuple[str, ...]]]:
     """The files' trees without their `defaults`, first to last, each with the package (key path) it goes under.
 
     Raises:
         SpecError: a cycle, a missing parent, or a defaults list that Hydra refuses.
     """
-    files = _Files(path, tree)
+    files = _Files(path, tree, library)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # Hydra's advice on a missing _self_; its rule (last) is the one wanted
@@ -56,10 +56,11 @@ def merge_order(path: Path, tree: Map) -> list[tuple[Map, tuple[str, ...]]]:
 
 
 class _Files(ConfigRepository):
-    """Hydra's view of the spec files: beside the inheriting one, then the bundled ones."""
+    """Hydra's view of the files: those beside the inheriting one, then the bundled ones."""
 
-    def __init__(self, path: Path, tree: Map) -> None:
+    def __init__(self, path: Path, tree: Map, library: Library) -> None:
         self.sources = []
+        self.library = library
         self.directory = path.parent
         self.primary = path.stem
         self.trees: dict[str, Map] = {}
@@ -77,10 +78,10 @@ class _Files(ConfigRepository):
             raise self.endless()
         tree = self.trees.get(config_path)
         if tree is None:
-            file = library.find_parent(config_path, self.directory)
+            file = self.library.find_parent(config_path, self.directory)
             if file is None:
                 return None
-            tree = self._remember(config_path, read_file(file, library.shown(file)))
+            tree = self._remember(config_path, read_file(file, self.library.shown(file)))
         defaults = tree.items.get("defaults")
         config = OmegaConf.create({"defaults": plain(defaults) if defaults else [], "content": True})
         header = ConfigSource._get_header_dict(tree.span.source.text[:512])
@@ -89,13 +90,13 @@ class _Files(ConfigRepository):
         return result
 
     def config_exists(self, config_path: str) -> bool:
-        return config_path in self.trees or library.find_parent(config_path, self.directory) is not None
+        return config_path in self.trees or self.library.find_parent(config_path, self.directory) is not None
 
     def group_exists(self, config_path: str) -> bool:
-        return any((base / config_path).is_dir() for base in (self.directory, library.bundled_directory()))
+        return any((base / config_path).is_dir() for base in (self.directory, self.library.directory))
 
     def get_group_options(self, group_name: str, results_filter: ObjectType | None = ObjectType.CONFIG) -> list[str]:
-        bases = (self.directory, library.bundled_directory())
+        bases = (self.directory, self.library.directory)
         return sorted({path.stem for base in bases for path in (base / group_name).glob("*.yaml")})
 
     def _entries(self) -> Iterator[tuple[str, str, Span]]:
@@ -113,10 +114,12 @@ class _Files(ConfigRepository):
         span = span or next((span for _, name, span in entries if name.endswith(parent.rpartition("/")[2])), None)
         group = parent.rpartition("/")[0]
         beside = self.get_group_options(group)
-        known = sorted({*beside, *(() if group else library.bundled())} - {self.primary})
+        known = sorted({*beside, *(() if group else self.library.names())} - {self.primary})
         hint = did_you_mean(parent.rpartition("/")[2], known)
         help = "" if hint else one_of(known)
-        return fail("unknown-parent", f"there is no spec `{parent}` to inherit", span, label=hint, help=help)
+        return fail(
+            "unknown-parent", f"there is no {self.library.noun} `{parent}` to inherit", span, label=hint, help=help
+        )
 
     def endless(self) -> SpecError:
         """The error for inheritance that goes in a circle, or that has too many files."""
@@ -129,8 +132,9 @@ class _Files(ConfigRepository):
                 if trail:
                     cycle = " -> ".join([start, *trail])
                     help = ""
-                    if parent == start and parent in library.bundled():
-                        help = "a file finds itself before the bundled spec of the same name; rename the file"
+                    if parent == start and parent in self.library.names():
+                        bundled = f"the bundled {self.library.noun} of the same name"
+                        help = f"a file finds itself before {bundled}; rename the file"
                     return fail("inheritance-cycle", f"`defaults` form a circle: {cycle}", span, help=help)
         tree = self.trees[self.primary]
         return fail("too-large", f"`defaults` lead to more than {MAX_FILES} files", tree.key_span("defaults"))
@@ -147,7 +151,7 @@ class _Files(ConfigRepository):
 
 
 def _route(edges: dict[str, list[tuple[str, Span]]], start: str, goal: str) -> list[str]:
-    """A way from one file to another through parents, or an empty list."""
+    """A path from one file to another through parents; empty if there is none."""
     stack, seen = [[start]], {start}
     while stack:
         trail = stack.pop()
@@ -179,10 +183,10 @@ def _texts(node: Tree) -> Iterator[tuple[str, Span]]:
 
 
 def _check(tree: Map) -> None:
-    """Refuse what no defaults list holds, with a position, before Hydra does without one.
+    """Refuse entries that Hydra would refuse too: its errors have no position.
 
     Raises:
-        SpecError: listing every entry that is none.
+        SpecError: listing every bad entry.
     """
     defaults = tree.items.get("defaults")
     if defaults is None:
@@ -190,7 +194,7 @@ def _check(tree: Map) -> None:
     if not isinstance(defaults, Seq):
         given = defaults.value if isinstance(defaults, Scalar) and isinstance(defaults.value, str) else "parent"
         help = f"defaults: [{given}, _self_]"
-        raise fail("bad-defaults", "`defaults` must be a list of specs to inherit", defaults.span, help=help)
+        raise fail("bad-defaults", "`defaults` must be a list of what to inherit", defaults.span, help=help)
     problems = []
     for item in defaults.items:
         named = isinstance(item, Scalar) and isinstance(item.value, str) and item.value.strip("/@ ")

@@ -458,6 +458,22 @@ _TABLE = (
         "too.",
         "archc.build(graph_with_my_operation, backend='keras')",
     ),
+    _error(
+        "weights-map",
+        "a name map that cannot be used",
+        "A name map says what a library calls the tensors of its networks. It is a YAML file with the keys `library` "
+        "and `schemes`, whose names, parts and fields are checked. The names of archc's own maps are taken.",
+        "archc.weights.register_map('mylib.yaml')",
+        2,
+    ),
+    _error(
+        "weights-transforms",
+        "weights that were rewritten otherwise than the network",
+        "Transforms such as `fold_norms` rewrite a network's weights. A file of rewritten weights fits only a network "
+        "with the same transforms. One from before them is rewritten while it is loaded, always as a whole, so "
+        "`partial` cannot leave a stage of a rewritten network as it is.",
+        "archc.load_weights(archc.build('mnv3_small'), 'folded.safetensors')",
+    ),
     # Warnings
     Rule(
         "weights-policy",

@@ -1,4 +1,4 @@
-"""A document with positions: what YAML and overrides are read into, before any schema sees it.
+"""A document with positions, as YAML and overrides are read, before any model checks it.
 
 Three node kinds, each knowing the span it came from, so that a value that was merged from a parent file or
 set by an override still points at its own text. Nodes are never changed in place; edits build new ones that
@@ -62,14 +62,15 @@ class Map:
 
 @dataclass(frozen=True, slots=True)
 class Unread(Map):
-    """A row that could not be read, and whose problem is reported; it holds the place, so that others keep theirs."""
+    """A mapping that could not be read, whose problem is reported. It keeps its place, so that others keep theirs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A list, and a child file's mapping laid on it that names columns, or items that the list does not have.
+    """A list, and a child file's mapping laid on it that names more than the list's items.
 
-    Where the list is a row, reading the table joins them; elsewhere it is a mistake.
+    Where the list is a row of a table, the mapping names columns, and reading the table joins the two. Elsewhere it is
+    a mistake.
     """
 
     row: Tree
@@ -105,7 +106,7 @@ def plain(tree: Tree) -> object:
 
 
 def check_text(text: str, span: Span) -> None:
-    """Refuse what no encoding can write.
+    """Refuse a text that no encoding can write.
 
     Raises:
         SpecError: a surrogate stands alone in the text.
@@ -239,6 +240,26 @@ def replace_at(tree: Tree, path: Path, value: Tree, key_span: Span | None = None
         items[head] = replace_at(items[head], rest, value, key_span)
         return replace(tree, items=tuple(items))
     raise KeyError(head)
+
+
+def replace_all(tree: Tree, values: Mapping[Path, Tree]) -> Tree:
+    """A tree with each of these values at its path, which must exist. Every node on the way is copied only once."""
+    branches: dict[str | int, dict[Path, Tree]] = {}
+    for path, value in values.items():
+        if not path:
+            return value
+        branches.setdefault(path[0], {})[path[1:]] = value
+    if not branches:
+        return tree
+    if isinstance(tree, Map):
+        changed = {str(key): replace_all(tree.items[str(key)], below) for key, below in branches.items()}
+        keys = {**{key: value.span for key, value in changed.items()}, **tree.keys}
+        return replace(tree, items={**tree.items, **changed}, keys=keys)
+    assert isinstance(tree, Seq)
+    items = list(tree.items)
+    for index, below in branches.items():
+        items[int(index)] = replace_all(items[int(index)], below)
+    return replace(tree, items=tuple(items))
 
 
 def dotted(path: Path) -> str:

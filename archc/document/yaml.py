@@ -8,27 +8,22 @@ override grammar does: `on` and `12:30` are strings, `1e-3` is a number.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
 from archc.document.diagnostics import LINE_BREAK, Diagnostic, Source, Span, SpecError, did_you_mean, fail
+from archc.document.scalars import INTEGER, MAX_DIGITS, plain_scalar
 from archc.document.tree import MAX_DEPTH, Map, Scalar, Seq, Tree, check_text
 
 MAX_BYTES = 1_000_000
 MAX_NODES = 50_000
-MAX_DIGITS = 40
+
+_Value = TypeVar("_Value")
 
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-_INT = re.compile(r"[-+]?[0-9]+|0x[0-9a-fA-F]+|0o[0-7]+")
-_FLOAT = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
-_WORDS: dict[str, object] = {
-    "": None, "~": None, "null": None, "Null": None, "NULL": None,
-    "true": True, "True": True, "TRUE": True, "false": False, "False": False, "FALSE": False,
-    ".nan": float("nan"), ".NaN": float("nan"), ".NAN": float("nan"),
-    ".inf": float("inf"), "+.inf": float("inf"), "-.inf": float("-inf"),
-}  # fmt: skip
 
 
 def read_file(path: Path, name: str | None = None) -> Map:
@@ -42,7 +37,7 @@ def read_file(path: Path, name: str | None = None) -> Map:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except IsADirectoryError:
-        raise fail("not-a-file", f"`{name}` is a directory, not a spec file") from None
+        raise fail("not-a-file", f"`{name}` is a directory, not a file") from None
     except FileNotFoundError:
         known = [str(other) for other in path.parent.glob("*.y*ml")][:1000]
         raise fail("file-not-found", f"there is no file `{name}`", label=did_you_mean(str(path), known)) from None
@@ -80,23 +75,22 @@ def read_text(source: Source) -> Map:
     return tree
 
 
+def _stacked(layers: Iterable[Mapping[str, _Value]]) -> dict[str, _Value]:
+    """Mappings laid over each other. A key has the value of the last one that has it, and the position of the first."""
+    result: dict[str, _Value] = {}
+    for layer in layers:
+        result.update(layer)
+    return result
+
+
 def _merged(value: Tree) -> list[Map]:
     """What `<<` merges in: a mapping, or a list of them."""
     bases = value.items if isinstance(value, Seq) else (value,)
     return [base for base in bases if isinstance(base, Map)] if all(isinstance(base, Map) for base in bases) else []
 
 
-def plain_scalar(text: str) -> object:
-    """What an unquoted word of at most `MAX_DIGITS` characters, or any text that is no number, means."""
-    if text in _WORDS:
-        return _WORDS[text]
-    if _INT.fullmatch(text):
-        return int(text, 0) if text[:2] in ("0x", "0o") else int(text)
-    return float(text) if _FLOAT.fullmatch(text) else text
-
-
 def _syntax_problem(error: yaml.MarkedYAMLError, builder: _Builder) -> Diagnostic:
-    """What PyYAML's parser says, in words that help; its own where none are known."""
+    """PyYAML's complaint in words that help, or in its own where no better ones are known."""
     mark = error.problem_mark or error.context_mark
     opened = error.context_mark
     problem, source = str(error.problem or "the YAML ends too early"), builder.source
@@ -161,14 +155,14 @@ class _Builder:
         if not isinstance(event := next(self.events), yaml.StreamEndEvent):
             raise fail(
                 "yaml-documents",
-                "a spec file holds one YAML document; this one holds more",
+                "a file holds one YAML document; this one holds more",
                 self.span(event.start_mark),
                 help="split it into files, or remove the `---`",
             )
         if isinstance(tree, Scalar) and tree.value is None:
             raise fail("empty-spec", f"`{self.source.name}` holds nothing", start)
         if not isinstance(tree, Map):
-            raise fail("not-a-mapping", "the top of a spec must be a mapping of keys to values", tree.span)
+            raise fail("not-a-mapping", "the top of the file must be a mapping of keys to values", tree.span)
         return tree
 
     def span(self, start: Any, end: Any = None) -> Span:
@@ -205,7 +199,7 @@ class _Builder:
         self._charge(1, span)
         tag = getattr(event, "tag", None)
         if tag not in (None, "!"):
-            self._problem("yaml-tag", f"the YAML tag `{tag}` is not allowed in a spec", span, "write a plain value")
+            self._problem("yaml-tag", f"the YAML tag `{tag}` is not allowed", span, "write a plain value")
         if isinstance(event, yaml.ScalarEvent):
             tree: Tree = Scalar(self._scalar(event, span), span)
         elif isinstance(event, yaml.SequenceStartEvent):
@@ -240,9 +234,10 @@ class _Builder:
                 )
             elif key is not None:
                 items[key], keys[key] = value, key_span
-        for base in merged:
-            items = {**base.items, **items}
-            keys = {**base.keys, **keys}
+        if merged:
+            # The first mapping that has a key gives its value, after the mapping itself.
+            items = _stacked([*(base.items for base in reversed(merged)), items])
+            keys = _stacked([*(base.keys for base in reversed(merged)), keys])
         return Map(items, self._collection_span(start, event), keys)
 
     def _collection_span(self, start: yaml.CollectionStartEvent, end: yaml.Event) -> Span:
@@ -262,7 +257,7 @@ class _Builder:
         check_text(text, span)
         if event.style:  # quoted or a block scalar; plain is None, or "" from the C parser
             return text
-        if len(text) > MAX_DIGITS and _INT.fullmatch(text):
+        if len(text) > MAX_DIGITS and INTEGER.fullmatch(text):
             self._problem("invalid-value", f"a number of {len(text)} digits", span)
             return 0
         return plain_scalar(text)

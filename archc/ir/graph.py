@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 from archc.document.diagnostics import Diagnostic
 from archc.ir.ops import DEFAULT_INIT, Cost, Input, Op, Shape, ShapeError, Weight, infer
 from archc.language.detector import Detector
-from archc.language.dump import to_yaml
 from archc.language.schema import Spec
 from archc.language.settings import Init
 from archc.language.settings import Input as Preprocessing
@@ -209,7 +208,7 @@ class Graph:
     @cached_property
     def yaml(self) -> str | None:
         """The spec that the graph comes from, as YAML with every setting; None where it comes from none."""
-        return self.spec if self.spec is None or isinstance(self.spec, str) else to_yaml(self.spec, full=True)
+        return self.spec if self.spec is None or isinstance(self.spec, str) else self.spec.to_yaml(full=True)
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:

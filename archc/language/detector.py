@@ -12,8 +12,10 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, PlainSerializer, model_validator
 
-from archc.language.settings import Init, Initializer, Norm, NormKind, Settings, parse_norm
-from archc.language.values import Activation, Expected, Kernel, Many, Positive, References, reject
+from archc.document.model import Settings
+from archc.document.values import Expected, Many, reject
+from archc.language.settings import Init, Initializer, Norm, NormKind, parse_norm
+from archc.language.values import Activation, Kernel, Positive, References
 
 _T = TypeVar("_T")
 PositiveFloat = Annotated[float, Field(gt=0, le=1e6)]

@@ -12,8 +12,8 @@ from typing import Any, cast
 from pydantic_core import PydanticCustomError
 
 from archc.document.diagnostics import did_you_mean, fail, one_of
+from archc.document.values import reject
 from archc.language.row import Row
-from archc.language.values import reject
 
 ENTRY_POINTS = "archc.blocks"
 """The group of entry points by which an installed package offers blocks."""

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, TypeVar
 
 from pydantic import Field, PrivateAttr
 
-from archc.language.settings import Settings
+from archc.document.model import Settings
 from archc.language.values import ChannelRole, Positive, ReferenceRole, References, Scale
 
 _Role = TypeVar("_Role", ChannelRole, ReferenceRole)
@@ -15,6 +15,9 @@ _Role = TypeVar("_Role", ChannelRole, ReferenceRole)
 
 class Row(Settings):
     """One row of a stage. Blocks subclass it with their own columns (see `archc.blocks.Block`)."""
+
+    written_last = ("repeat", "repeat_scale", "scale")
+    states_differences = True
 
     attends: ClassVar[bool] = False
     """Whether the block mixes positions by attention; `dilation_policy: none_in_vit` leaves such rows undilated."""

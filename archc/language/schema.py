@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BeforeValidator,
     Field,
     PlainValidator,
-    PrivateAttr,
     SerializeAsAny,
     ValidationError,
     WithJsonSchema,
@@ -18,56 +17,28 @@ from pydantic import (
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from archc.document.diagnostics import Diagnostic, Span
-from archc.document.tree import Path
+from archc.document.model import DocumentModel
+from archc.document.values import Anything, Expected, FrozenDict, Many, expect, reject
 from archc.language.detector import Detector, check_detector
 from archc.language.registry import REGISTRY
 from archc.language.row import Row
 from archc.language.settings import (
-    Anything,
     DropPath,
     Init,
     Input,
     Norm,
     NormKind,
     Rounding,
-    Settings,
     Squeeze,
     Table,
     parse_drop_path,
     parse_norm,
 )
-from archc.language.values import (
-    Activation,
-    Classes,
-    Expected,
-    FrozenDict,
-    Many,
-    Multiplier,
-    Padding,
-    Probability,
-    Reference,
-    References,
-    expect,
-    reject,
-)
+from archc.language.values import Activation, Classes, Multiplier, Padding, Probability, Reference, References
 
 DilationPolicy = Literal["include_strided", "after_strided", "none_in_vit"]
 
 STAGE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
-
-
-class Origin(Protocol):
-    """Where a spec's values came from, and how to make another spec from it (`archc.language.load`)."""
-
-    def span(self, path: Path) -> Span | None:
-        """Where the value at a path was written."""
-
-    def text(self, path: Path) -> str:
-        """The text that was written for a value, before interpolation; empty where it was no text."""
-
-    def override(self, spec: Spec, changes: Mapping[str, object]) -> Spec:
-        """Another spec from the same text, with these dotted keys changed."""
 
 
 def _parse_stages(value: object) -> FrozenDict[str, tuple[Row, ...]]:
@@ -127,12 +98,15 @@ class _Stages:
         self.problems.append(InitErrorDetails(type=kind, loc=at, input=value))
 
 
-class Spec(Settings):
+class Spec(DocumentModel):
     """A checked network description; frozen. `archc.load` makes one from a file or a mapping, `override` from another.
 
     `Spec(name=…, stages={"stem": [{"block": "conv", "out": 16}]})` checks its rows as well; what does not fit is a
     `pydantic.ValidationError` there.
     """
+
+    consumed = frozenset({"vars", "table"})
+    tall = frozenset({"stages"})
 
     name: Annotated[
         str,
@@ -196,9 +170,6 @@ class Spec(Settings):
     detector: Detector | None = None
     """The object detector around the network, whose outputs are its levels; default: none."""
 
-    _origin: Origin | None = PrivateAttr(None)
-    _warnings: tuple[Diagnostic, ...] = PrivateAttr(())
-
     @model_validator(mode="after")
     def _one_output_stride(self) -> Spec:
         if self.dilated and self.output_stride not in (None, 16):
@@ -230,33 +201,8 @@ class Spec(Settings):
             return self.output_names
         return (levels,) if isinstance(levels, str) else tuple(levels)
 
-    def override(self, changes: Mapping[str, object] | None = None, /, **keys: object) -> Spec:
-        """A new spec with these values changed: `spec.override({"stages.c4.0.out": 48}, width_mult=0.5)`.
-
-        Keys are dotted paths to what exists. Interpolations that depend on a changed value follow it.
-
-        Raises:
-            SpecError: an unknown key, or a value that does not fit.
-        """
-        if self._origin is None:
-            raise TypeError("a spec that a pass has rewritten cannot be overridden; override the loaded one")
-        return self._origin.override(self, {**(changes or {}), **keys})
-
-    @property
-    def warnings(self) -> tuple[Diagnostic, ...]:
-        """What compiles, but is probably not meant."""
-        return self._warnings
-
     def rows(self) -> Iterator[tuple[str, int, Row]]:
         """Every row in order, with its stage and index."""
         for stage, rows in self.stages.items():
             for index, row in enumerate(rows):
                 yield stage, index, row
-
-    def span(self, *path: str | int) -> Span | None:
-        """Where a value was written: a file's line, an override, or None for a spec made without a text."""
-        return self._origin.span(path) if self._origin else None
-
-    def text(self, *path: str | int) -> str:
-        """What was written for a value, before interpolation, such as `${num_classes}`; empty where it was no text."""
-        return self._origin.text(path) if self._origin else ""

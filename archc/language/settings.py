@@ -5,78 +5,20 @@ Every model is frozen and refuses unknown keys.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Set
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     PlainSerializer,
-    PlainValidator,
     WithJsonSchema,
     model_validator,
 )
 
 from archc.document.diagnostics import did_you_mean, one_of
-from archc.language.values import (
-    Activation,
-    Expected,
-    FrozenDict,
-    Many,
-    Positive,
-    Probability,
-    Ratio,
-    Size,
-    expect,
-    reject,
-)
-
-
-class Settings(BaseModel):
-    """Frozen, closed, strict: `true` is no number, a typo is no key, nan is no value."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False, defer_build=True)
-
-    def replace(self, **changes: Any) -> Self:
-        """A copy with these fields changed, for passes. The values are not checked: passes are trusted."""
-        copy = self.__copy__()
-        copy.__dict__.update(changes)
-        fields, written = type(self).model_fields, copy.__pydantic_fields_set__
-        for name, value in changes.items():
-            # A value that is its default again counts as never written, so that a printed spec stays short.
-            written.discard(name) if value == fields[name].default else written.add(name)
-        return copy
-
-    def overlaid(self, own: Self | None) -> Self:
-        """These settings, changed by what `own` states itself: a row's own settings, for instance."""
-        return self if own is None else self.replace(**{key: getattr(own, key) for key in own.model_fields_set})
-
-    # Equal means equal fields: pydantic's own comparison would also compare where the values came from.
-    def __eq__(self, other: object) -> bool:
-        return type(self) is type(other) and self.__dict__ == other.__dict__
-
-    def __hash__(self) -> int:
-        try:
-            return hash((type(self), tuple(self.__dict__.values())))
-        except TypeError:  # a column of a user's block may be a list
-            return hash((type(self), hashable(list(self.__dict__.values()))))
-
-
-def hashable(value: object) -> object:
-    """A hashable form of a value, the same for equal values: tuples for lists, frozen sets for mappings and sets."""
-    if isinstance(value, list | tuple):
-        return tuple(map(hashable, value))
-    if isinstance(value, Mapping):
-        return frozenset((key, hashable(item)) for key, item in value.items())
-    if isinstance(value, Set):
-        return frozenset(value)
-    try:
-        hash(value)
-    except TypeError:
-        return type(value).__qualname__
-    return value
+from archc.document.model import Settings
+from archc.document.values import Anything, Expected, FrozenDict, Many, expect, reject
+from archc.language.values import Activation, Positive, Probability, Ratio, Size
 
 
 class Rounding(Settings):
@@ -254,20 +196,6 @@ class DropPath(Settings):
     schedule: Literal["linear", "constant"] = "linear"
 
 
-def _parse_anything(value: object) -> Any:
-    return _frozen(value) if isinstance(value, dict) else expect("a mapping")
-
-
-def _frozen(value: Any, at: tuple[str | int, ...] = ()) -> Any:
-    if isinstance(value, dict):
-        return FrozenDict({key: _frozen(item, (*at, key)) for key, item in value.items()})
-    if isinstance(value, list | tuple):
-        return tuple(_frozen(item, (*at, index)) for index, item in enumerate(value))
-    if value is None or isinstance(value, str | int | float | bool):
-        return value
-    return expect("a plain value", at=at)
-
-
 def parse_norm(value: object) -> object:
     """`norm: none` stands for `{kind: none}`."""
     return {"kind": value} if isinstance(value, str) else value
@@ -278,10 +206,6 @@ def parse_drop_path(value: object) -> object:
     if isinstance(value, int | float) and not isinstance(value, bool):
         return {"rate": value}
     return value
-
-
-Anything = Annotated[FrozenDict[str, Any], PlainValidator(_parse_anything), WithJsonSchema({"type": "object"})]
-"""A mapping whose keys the author chooses."""
 
 
 class Table(Settings):

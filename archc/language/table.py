@@ -12,7 +12,7 @@ from archc.document.tree import Map, Patch, Scalar, Seq, Tree, Unread, is_index,
 from archc.language.registry import BlockRegistry
 
 
-def normalise(tree: Map, blocks: BlockRegistry, *, again: bool = False) -> tuple[Map, list[Diagnostic]]:
+def normalise(tree: Map, *, blocks: BlockRegistry, again: bool = False) -> tuple[Map, list[Diagnostic]]:
     """Read every row under the table: lists become mappings, and rows get the table's block and `defaults`.
 
     A `null` cell is a cell left out, and a stage set to `null` (an inherited one, say) is left out whole. Rows keep
@@ -73,7 +73,7 @@ class _Reader:
         return [info.alias or name for name, info in fields.items()]
 
     def _columns(self, columns: Seq, keys: Sequence[str]) -> tuple[str, ...] | None:
-        names: list[str] = []
+        names: dict[str, None] = {}
         sound = True
         for item in columns.items:
             name = item.value if isinstance(item, Scalar) else None
@@ -85,7 +85,7 @@ class _Reader:
             elif keys and name not in keys:
                 sound = False
                 self._unknown_key(name, keys, item.span)
-            names.append(str(name))
+            names[str(name)] = None
         if sound and self.block is None and "block" not in names:
             sound = False
             self._report(
@@ -104,11 +104,11 @@ class _Reader:
                 table.key_span("defaults"),
                 help="add `block: …` to the table",
             )
-        for name in filled.items:
-            if keys and (name not in keys or name == "block"):
-                self._unknown_key(name, [key for key in keys if key != "block"], filled.key_span(name))
-                filled = filled.without(name)
-        return filled
+        others = [key for key in keys if key != "block"]
+        wrong = {name: None for name in filled.items if keys and name not in others}
+        for name in wrong:
+            self._unknown_key(name, others, filled.key_span(name))
+        return replace(filled, items={k: v for k, v in filled.items.items() if k not in wrong}) if wrong else filled
 
     def _report(self, id: str, message: str, span: Span, help: str = "") -> None:
         self.problems.append(Diagnostic(id, message, span, help=help))

@@ -10,38 +10,17 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field, PlainSerializer, PlainValidator, WithJsonSchema
-from pydantic_core import PydanticCustomError
 
-from archc.document.yaml import plain_scalar
+from archc.document.values import FrozenDict, Synonyms, expect
 
 MAX_CHANNELS = 1_000_000
 MAX_RATIO = 1000
 
 _RATIO = re.compile(r"([0-9]*\.?[0-9]+)x")
 _REFERENCE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z0-9_]+)*")
-
-
-def reject(message: str, help: str = "", id: str = "invalid-value", at: tuple[str | int, ...] = ()) -> NoReturn:
-    """Raise, inside a pydantic validator, an error that becomes a diagnostic of this id, message and help.
-
-    `at` leads from the value that is validated to the part of it that is wrong.
-    """
-    raise PydanticCustomError(id, "{message}", {"message": message, "help": help, "at": at})
-
-
-def expect(expected: str, help: str = "", at: tuple[str | int, ...] = ()) -> NoReturn:
-    """Raise, inside a pydantic validator, an error that says what the value must be."""
-    raise PydanticCustomError("expected", "must be {expected}", {"expected": expected, "help": help, "at": at})
-
-
-@dataclass(frozen=True, slots=True)
-class Expected:
-    """Says in words, among a field's annotations, what its values are: `must be {text}`."""
-
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,22 +55,6 @@ def _count_hint(value: object) -> str:
     if isinstance(value, str) and (match := re.fullmatch(r"[x×*]\s*([0-9.]+)|([0-9.]+)\s*(?:[X×*]|\sx)", value[:40])):
         return f"did you mean `{match[1] or match[2]}x`?"
     return ""
-
-
-def show(value: object) -> str:
-    """A value as it would stand in YAML, shortened, for messages."""
-    if value is None or isinstance(value, bool):
-        text = {None: "null", True: "true", False: "false"}[value]
-    elif isinstance(value, Mapping):
-        text = "a mapping"
-    elif isinstance(value, list | tuple):
-        text = f"a list of {len(value)}"
-    else:
-        text = shown = str(value)
-        if isinstance(value, str) and (not text or not isinstance(plain_scalar(text[:40]), str)):
-            shown = f'"{text}"'  # text that looks like another kind of value is quoted
-        text = f"`{shown if len(shown) <= 40 else shown[:37] + '...'}`"
-    return text
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,11 +99,6 @@ def _parse_pair(value: object) -> object:
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else expect(_PAIR)
 
 
-_Item = TypeVar("_Item")
-Many = Annotated[tuple[_Item, ...], BeforeValidator(lambda v: tuple(v) if isinstance(v, list) else v)]
-"""A YAML list, kept as a tuple."""
-
-
 def _pair_schema(maximum: int) -> WithJsonSchema:
     one = {"type": "integer", "minimum": 1, "maximum": maximum}
     return WithJsonSchema({"anyOf": [one, {"type": "array", "items": one, "minItems": 2, "maxItems": 2}]})
@@ -181,8 +139,23 @@ def _parse_activation(value: object) -> object:
 Activation = Annotated[
     Literal[
         "relu", "relu6", "hardswish", "hardsigmoid", "sigmoid", "silu", "gelu", "tanh", "leaky_relu", "elu", "mish",
-        "none"
+        "none",
     ],
+    Synonyms(
+        {
+            "swish": "silu",
+            "hswish": "hardswish",
+            "h_swish": "hardswish",
+            "hard_swish": "hardswish",
+            "hsigmoid": "hardsigmoid",
+            "h_sigmoid": "hardsigmoid",
+            "hard_sigmoid": "hardsigmoid",
+            "identity": "none",
+            "linear": "none",
+            "None": "none",
+            "null": "none",
+        }
+    ),
     BeforeValidator(_parse_activation),
 ]  # fmt: skip
 OutActivation = Activation | Literal["spec"]
@@ -192,33 +165,6 @@ Padding = Literal["symmetric", "same", "valid"]
 odd pixel at the end. `valid`: none."""
 Scale = Literal["scaled", "fixed", "grow"]
 """How `width_mult` treats a row's counts: `scaled`; `fixed`, never; `grow`, never below what is written."""
-
-
-_K = TypeVar("_K")
-_V = TypeVar("_V")
-
-
-class FrozenDict(dict[_K, _V]):
-    """A dict that refuses changes, so that a spec stays the value it was checked as."""
-
-    def _refuse(self, *_: object, **__: object) -> NoReturn:
-        raise TypeError("a spec is frozen; use `spec.override(...)` to make another")
-
-    __setitem__ = __delitem__ = __ior__ = update = setdefault = pop = popitem = clear = _refuse
-
-    # The order counts, because stages are in order.
-    def __eq__(self, other: object) -> bool:
-        same = super().__eq__(other) is True
-        return same and (not isinstance(other, FrozenDict) or tuple(self) == tuple(other))
-
-    def __ne__(self, other: object) -> bool:
-        return not self == other
-
-    def __hash__(self) -> int:  # type: ignore[override]
-        return hash(tuple(self.items()))
-
-    def __reduce__(self) -> tuple[type[FrozenDict[_K, _V]], tuple[dict[_K, _V]]]:
-        return type(self), (dict(self),)
 
 
 _REFERENCE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": f"^{_REFERENCE.pattern}$"}

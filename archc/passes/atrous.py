@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from archc.document.diagnostics import fail
+from archc.document.values import FrozenDict
 from archc.language import wiring
 from archc.language.row import Row
 from archc.language.schema import Spec
-from archc.language.values import FrozenDict
 
 
 def atrous(spec: Spec) -> Spec:

@@ -6,13 +6,14 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from archc.document.diagnostics import fail
+from archc.document.values import FrozenDict
 from archc.language import wiring
 from archc.language.detector import FasterRcnn, Ssd, of_level
 from archc.language.registry import REGISTRY
 from archc.language.row import Row
 from archc.language.schema import Spec
 from archc.language.settings import Init
-from archc.language.values import FrozenDict, names_in
+from archc.language.values import names_in
 
 _Stages = dict[str, tuple[Row, ...]]
 

@@ -6,11 +6,12 @@ import math
 from collections.abc import Callable
 
 from archc.document.diagnostics import fail
+from archc.document.values import FrozenDict
 from archc.language import wiring
 from archc.language.detector import Detector
 from archc.language.row import Row
 from archc.language.schema import Spec
-from archc.language.values import FrozenDict, References, map_references
+from archc.language.values import References, map_references
 
 MAX_ROWS = 5_000
 

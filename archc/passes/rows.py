@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from archc.document.values import FrozenDict
 from archc.language.row import Row
 from archc.language.schema import Spec
-from archc.language.values import FrozenDict
 
 
 def map_rows(spec: Spec, rewrite: Callable[[str, int, Row], Row]) -> FrozenDict[str, tuple[Row, ...]]:

@@ -27,7 +27,7 @@ from archc.prediction.scores import Boxes, KerasScores, Scores, TorchBoxes, Torc
 from archc.prediction.segment import Segmenter
 from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
-from archc.weights.load import load_weights
+from archc.weights.carrying.load import load_weights
 
 
 class Loaded(NamedTuple):

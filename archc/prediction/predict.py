@@ -48,7 +48,7 @@ def predict(
     check_libraries()
     from archc.backends import of
     from archc.prediction.network import Options, evaluating, from_model
-    from archc.weights.origin import graph_of, unwrapped
+    from archc.weights.carrying.network import Network
 
     _check_numbers(top, threshold, batch_size)
     sources = collect(images)
@@ -61,7 +61,7 @@ def predict(
         return _run(_load(graph, task, checkpoint, options, device), task, sources, batch_size)
     if weights is not None or overrides:
         raise ValueError("a built network has its weights and settings: leave `weights` and `overrides` out")
-    graph = graph_of(model_or_path if keras else unwrapped(model_or_path))
+    graph = Network.open(model_or_path).graph
     task = _task(graph, None, options)
     with evaluating(model_or_path):
         return _run(from_model(model_or_path, graph, task, options, device), task, sources, batch_size)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -11,11 +10,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from archc.blocks import REGISTRY
-from archc.document import interpolation, overrides
+from archc.document import overrides
 from archc.document.diagnostics import Diagnostic, Source, SpecWarning, fail
+from archc.document.document import Document
 from archc.document.tree import Map
 from archc.document.yaml import read_file, read_text
-from archc.language.load import Document
+from archc.language.load import kind
 from archc.language.load import load as load_spec
 from archc.language.schema import Spec
 from archc.prediction.errors import PredictionError
@@ -24,8 +24,6 @@ from archc.prediction.sources import SUFFIXES
 from archc.weights.files import MODEL_FILES, SPEC_FILE
 
 _CHECKPOINTS = (".pth", ".pt", ".bin", ".ckpt")
-
-_CALL = re.compile(r"\$\{[^}]*:")
 
 
 class Trained(NamedTuple):
@@ -105,12 +103,8 @@ def _built(tree: Map, name: str, changes: Sequence[str], weights: Path) -> Train
     if "defaults" in tree.items:
         message = "a spec that comes with weights cannot inherit from other files"
         raise fail("bad-defaults", message, tree.key_span("defaults"), help=_TRUST)
-    for _, leaf in interpolation.leaves(tree):
-        if _CALL.search(str(leaf.value)):
-            message = f"`{str(leaf.value)[:60]}` calls a resolver; a spec that comes with weights cannot"
-            raise fail("interpolation", message, leaf.span, help=_TRUST)
     with _no_python_warnings():
-        spec = Document(tree, name, REGISTRY.closed()).spec(overrides.parse(changes))
+        spec = Document(kind(REGISTRY.closed()), tree, name, resolvers=False).read(overrides.parse(changes))
     asked = tuple(w for w in spec.warnings if w.span is not None and w.span.source.kind == "override")
     return Trained(spec, weights, asked)
 
@@ -148,16 +142,12 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 
 def _stated_in(path: Path) -> str:
     """The spec that archc wrote into a file of weights."""
-    if path.suffix == ".keras":
-        from archc.weights.keras_file import spec_text
+    from archc.ir.graph import SPEC
+    from archc.weights.carrying.read import metadata
 
-        text = spec_text(path)
-    else:
+    if path.suffix != ".keras":
         check_libraries()
-        from archc.ir.graph import SPEC
-        from archc.weights.read import read
-
-        text = read(path).metadata.get(SPEC)
+    text = metadata(path).get(SPEC)
     if text is None:
         message = f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}"
         raise PredictionError(Diagnostic("no-weights", message, help=_IN_PYTHON))

@@ -11,7 +11,7 @@ from typing import IO, Any
 from rich.console import Console
 from rich.text import Text
 
-from archc.reporting.diagnostics import visible
+from archc.document.diagnostics import visible
 
 _ENDLESS = 100_000
 """Columns of a console that never wraps: a pipe has no width, and a terminal wraps by itself."""

@@ -8,12 +8,14 @@ from collections.abc import Callable, Iterable, Sequence
 from rich.cells import cell_len
 from rich.text import Text
 
-from archc.document.diagnostics import Diagnostic, Span
+from archc.document.diagnostics import Diagnostic, Span, visible
 
 TAB = 4
 """Columns that a tab is shown as."""
 WIDEST = 120
 """Columns of source shown at most; a longer line is cut around the caret."""
+LONGEST = 1_000
+"""Characters on each side of the caret that are looked at; most take a column each, so these fill the widest line."""
 
 _COLOURS = {"error": "bold red", "warning": "bold yellow"}
 _GUTTER = "blue"
@@ -50,8 +52,10 @@ def _excerpt(span: Span, gutter: str, label: str, colour: str) -> Text:
     if not raw:
         return Text()
     start = min(span.column - 1, len(raw))
-    before, marked = visible(raw[:start]), visible(raw[start : start + span.length])
-    before, marked, after = _cut(before, marked, visible(raw[start + span.length :]))
+    # Of a line without end, only what may be shown is looked at: there may be thousands of problems in it.
+    first, end = max(0, start - LONGEST), start + min(span.length, LONGEST)
+    pieces = (raw[first:start], raw[start:end], raw[end : end + LONGEST])
+    before, marked, after = _cut(*(visible(piece, tab=" " * TAB) for piece in pieces))
     number = "" if span.source.kind == "override" else str(span.line)
     text = Text(f"\n{gutter} |\n", _GUTTER)
     text.append(f"{number:>{len(gutter)}} | ", _GUTTER)
@@ -82,21 +86,6 @@ def _head(text: str, width: int) -> str:
     return text + "…"
 
 
-def visible(text: str, *, line_breaks: bool = False) -> str:
-    """Text that cannot move the cursor or colour the terminal: tabs as spaces, control characters as pictures."""
-    shown = []
-    for character in text:
-        if character == "\t":
-            shown.append(" " * TAB)
-        elif character.isprintable() or (line_breaks and character == "\n"):
-            shown.append(character)
-        elif ord(character) < 32:
-            shown.append(chr(0x2400 + ord(character)))
-        else:
-            shown.append("\N{REPLACEMENT CHARACTER}")
-    return "".join(shown)
-
-
 def concise(diagnostic: Diagnostic) -> Text:
     """One line: `specs/my.yaml:31:8: error[unknown-key]: …`."""
     where = f"{visible(str(diagnostic.span))}: " if diagnostic.span else ""
@@ -124,7 +113,7 @@ def github(diagnostic: Diagnostic) -> Text:
 
 
 def _data(text: str) -> str:
-    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+    return visible(text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A"))
 
 
 def _property(text: str) -> str:

@@ -9,8 +9,8 @@ from rich.cells import cell_len
 from rich.console import Console
 from rich.text import Text
 
+from archc.document.diagnostics import visible
 from archc.reporting.console import line
-from archc.reporting.diagnostics import visible
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from archc.document.diagnostics import Diagnostic, SpecWarning
+from archc.document.diagnostics import Diagnostic, SpecWarning, visible
 
 
 class WeightsError(ValueError):
@@ -12,7 +12,7 @@ class WeightsError(ValueError):
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
-        super().__init__("\n".join("\n  ".join((str(d), *d.notes)) for d in self.diagnostics))
+        super().__init__("\n".join("\n  ".join((str(d), *map(visible, d.notes))) for d in self.diagnostics))
 
     def __reduce__(self) -> tuple[type[WeightsError], tuple[tuple[Diagnostic, ...]]]:
         return type(self), (self.diagnostics,)

@@ -22,7 +22,7 @@ from archc.ir import Node, ops
 from archc.ir.graph import SPEC
 from archc.language.registry import BlockRegistry
 from archc.language.values import Channels
-from archc.weights.origin import stated_in
+from archc.transforms.provenance import stated_spec
 
 from .custom import Ghost
 
@@ -223,7 +223,7 @@ def test_the_command_line_allows(stranger: Path, tmp_path: Path) -> None:
 def test_a_file_of_weights_imports_nothing(stranger: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ARCHC_ALLOW_BLOCKS", "stranger,tests")
     embedded = "name: x\nstages:\n  c:\n    - {block: 'stranger.blocks:Block', out: 8}\n"
-    problem = refused(lambda: stated_in({SPEC: embedded}))
+    problem = refused(lambda: stated_spec({SPEC: embedded}))
     assert (problem.id, "file of weights" in problem.message) == ("block-not-allowed", True)
     assert not stranger.exists()
 

@@ -31,12 +31,11 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What `archc build -o` writes for torch and for Keras, an image, and a Python that lacks modules."""
     folder = tmp_path_factory.mktemp("trained")
     from archc.backends import keras
-    from archc.language.dump import to_yaml
 
     spec = archc.load("mnv3_small", ["width_mult=0.35", "num_classes=10", "input.size=64"])
     for backend in ("torch", "keras"):
         (folder / backend).mkdir()
-        (folder / backend / "spec.yaml").write_text(to_yaml(spec, full=True))
+        (folder / backend / "spec.yaml").write_text(spec.to_yaml(full=True))
     model = archc.build(spec, seed=0)
     archc.save_weights(model, folder / "torch" / "model.safetensors")
     keras.save(archc.build(spec, seed=0, backend="keras"), folder / "keras" / "model.keras")

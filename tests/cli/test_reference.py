@@ -11,14 +11,14 @@ import yaml
 
 import archc
 from archc.cli import list as list_module
-from archc.document.library import bundled
 from archc.document.rules import RULES
+from archc.language.load import LIBRARY
 from tests.cli.conftest import ROOT, Run
 
 
 def test_list_has_every_spec_and_block(run: Run) -> None:
     found = run("list", "--json").json
-    assert [spec["spec"] for spec in found["specs"]] == bundled()
+    assert [spec["spec"] for spec in found["specs"]] == LIBRARY.names()
     assert [block["name"] for block in found["blocks"]] == archc.REGISTRY.names()
     assert all(block["doc"] for block in found["blocks"])
     text = run("list").out
@@ -35,7 +35,7 @@ def test_docs_are_cut_after_their_first_clause(run: Run) -> None:
 
 
 def test_a_broken_bundled_spec_does_not_hide_the_others(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("archc.document.library.bundled", lambda: ["mnv3_small", "gone"])
+    monkeypatch.setattr("archc.document.library.Library.names", lambda self: ["mnv3_small", "gone"])
     result = run("list")
     assert result.code == 2
     assert "mobilenet_v3_small" in result.out

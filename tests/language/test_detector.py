@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import archc
+from archc.ir import ops
 from archc.language.detector import FasterRcnn, Ssd
 from archc.reporting.model import Report
 from tests.language.helpers import BUNDLED, Folder, only, pointed, problems
@@ -201,3 +202,38 @@ def test_a_detectors_settings_lower_no_row_anew(name: str) -> None:
     key = "detector.nms_thresh" if spec.detector.kind == "ssd" else "detector.box.nms_thresh"
     first, second = archc.lower(spec), archc.lower(spec.override({key: 0.25}))
     assert all(a.subgraph is b.subgraph for a, b in zip(first.regions, second.regions, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "ssdlite320_mnv3_large",
+            "stages.extra.1.out=1",
+            "row `extra.1` (ssd_extra): `reduce` halves `out`, which is 1",
+        ),
+        ("fasterrcnn_mnv3_large_fpn", "num_classes=1000001", None),
+        ("fasterrcnn_resnet50_fpn", "stages.fpn.0.out=1000x", None),
+        ("ssdlite320_mnv3_large", "num_classes=10000000", None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:.*same-stride:archc.SpecWarning")
+def test_extreme_widths(name: str, change: str, message: str | None) -> None:
+    """Priced, or refused where the override stands; these ended in a ZeroDivisionError and in pydantic's own errors."""
+    if message is not None:
+        problem = only(name, [change])
+        assert problem.message.startswith(message)
+        assert problem.span is not None
+        assert problem.span.source.text == change
+        return
+    report = archc.report(archc.load(name, [change]))
+    small = archc.report(archc.load(name))
+    assert report.params > 100 * small.params
+    if change == "num_classes=1000001":  # the predictor of 1,024 features: scores, and four numbers of a box, for each
+        assert report.params - small.params == (1_000_001 - 91) * 5 * (1024 + 1)
+
+
+def test_a_convolution_needs_channels() -> None:
+    for conv in (ops.Conv(0), ops.Conv(8, groups=0)):
+        with pytest.raises(ops.ShapeError, match="needs channels"):
+            conv.infer(ops.Image(8, 4, 4))

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 import archc
 from archc.blocks import BUILTIN
+from archc.document.model import Settings
+from archc.document.values import FrozenDict
 from archc.ir import ops
 from archc.language.schema import Spec
-from archc.language.settings import Rounding, Settings, count_of
-from archc.language.values import FrozenDict, Ratio
+from archc.language.settings import Rounding, count_of
+from archc.language.values import Ratio
 from tests.language.helpers import SMALL, Folder, only, pointed, problems, row
 
 CONV = "{block: conv, out: 8}"

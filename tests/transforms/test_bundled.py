@@ -12,13 +12,12 @@ import torch
 
 import archc
 from archc.backends.protocol import raw
-from archc.document.library import bundled
 from archc.ir import Graph, ops
 from archc.ir.state import State
 from archc.transforms import apply
 from tests.transforms.networks import CLOSE, EXACT, difference, image, initial, module, outputs, weights
 
-SPECS = sorted(bundled())
+SPECS = sorted(archc.specs())
 QUICK = ("mnv3_small", "mobilevit_xxs", "ssdlite320_mnv3_large")
 SIZE = (96, 96)
 """Of images; the networks take any size, and in few pixels a fault is as large."""

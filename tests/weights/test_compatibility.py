@@ -169,9 +169,9 @@ def test_policies_that_no_shape_shows_are_warned_of(
 
 
 def test_a_files_name_tells_tensorflows_policy() -> None:
-    from archc.weights.maps import of_library
-    from archc.weights.policy import expectations
-    from archc.weights.read import Checkpoint
+    from archc.weights.checkpoint import Checkpoint
+    from archc.weights.explaining.policy import expectations
+    from archc.weights.naming.schemes import of_library
 
     layout = of_library("timm")[0]
     assert [policy.name for policy in expectations(layout, Checkpoint({}, "tf_mobilenetv3.pth"))] == ["timm's tf_*"]

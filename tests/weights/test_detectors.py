@@ -12,9 +12,9 @@ import torchvision.models as tv
 
 import archc
 from archc.weights.error import WeightsWarning
-from archc.weights.save import named
 from tests.backends.torch.detectors import PEERS, peer
 from tests.backends.torch.peers import shake
+from tests.weights.conftest import named
 
 NAMINGS = {
     "fasterrcnn_mnv3_large_320_fpn": "mobilenet_v3_fasterrcnn",

@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import archc
-from archc.weights.read import read
+from archc.weights.carrying.read import read
 
 SPEC = {
     "name": "tiny",

@@ -12,9 +12,9 @@ import torchvision.models as tv
 from torch import nn
 
 import archc
-from archc.weights.save import named
 from tests.backends.torch.peers import shake
 from tests.backends.torch.test_parity import BIT_IDENTICAL, CLOSE
+from tests.weights.conftest import named
 
 Case = tuple[str, list[str], Callable[[], nn.Module], int]
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -40,9 +40,11 @@ class Keras(Builder):
                 live.update(node.inputs)
         rows = [(region, node.name) for region in graph.regions for node in region.subgraph.nodes if node.weights]
         used = {region.owner(local) for region, local in rows if region.full(local) in live}
-        for region in graph.regions:
-            if dead := [region.full(local) for row, local in rows if row is region and region.owner(local) not in used]:
-                message = f"row `{region.name}` feeds no output by `{dead[0]}`, and Keras's models keep only what does"
+        seen: set[str] = set()
+        for region, local in rows:
+            if region.owner(local) not in used and region.name not in seen:
+                seen.add(region.name)
+                message = f"row `{region.name}` feeds no output by `{region.full(local)}`; Keras keeps only what does"
                 yield Diagnostic("unsupported-op", message, span(graph, region), help="remove the operation")
 
     def build(
@@ -87,6 +89,14 @@ class Keras(Builder):
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
         """See `Builder.changed`."""
         return tensors.changed(model, self.covers(graph), keys)
+
+    def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
+        """See `Builder.dtypes`."""
+        return tensors.dtypes(model, self.covers(graph))
+
+    def states(self, model: Any, graph: Graph) -> list[str]:
+        """See `Builder.states`."""
+        return tensors.states(model)
 
 
 BACKEND = Keras()

@@ -13,7 +13,7 @@ from typing import Any, Literal
 
 from archc.backends.keras.runtime import keras
 from archc.backends.keras.saved_as import saved_as
-from archc.ir.graph import GRAPH, SPEC, TRANSFORMS
+from archc.ir.graph import GRAPH
 from archc.ir.ops import pads_same
 
 ops = keras.ops
@@ -293,20 +293,17 @@ class Attention(keras.layers.Layer):
 
 @saved_as("keras.Model")
 class Network(keras.Model):
-    """A compiled network: a functional model whose saved file states its spec, and the transforms that rewrote it.
+    """A compiled network: a functional model whose saved file states the network, transforms and all.
 
     Keras saves it as a plain `keras.Model`. Loading ignores the additional keys in its configuration.
     """
 
     def get_config(self) -> Config:
-        """A functional model's, with the spec and the transforms."""
+        """A functional model's, with what `archc.transforms.provenance` states about the network."""
+        from archc.transforms.provenance import statement
+
         graph = vars(self).get(GRAPH)
-        stated: Config = {}
-        if graph is not None and graph.yaml is not None:
-            stated[SPEC] = graph.yaml
-        if graph is not None and graph.transforms:
-            stated[TRANSFORMS] = ",".join(graph.transforms)
-        return {**super().get_config(), **stated}
+        return {**super().get_config(), **(statement(graph) if graph is not None else {})}
 
     def __reduce__(self) -> Any:
         # Keras pickles a model as its file, which leaves out the graph.

@@ -96,6 +96,19 @@ def changed(model: Any, graph: Graph, keys: Collection[str] | None = None) -> li
     found = [one.name for one in every if not one.fits and (keys is None or one.key in keys)]
     if keys is None:
         ours = {id(one.variable) for one in every}
-        states = "seed_generator_state"  # of dropout, which is no weight
-        found += [v.path for v in model.variables if id(v) not in ours and not v.path.endswith(states)]
+        found += [v.path for v in model.variables if id(v) not in ours and not v.path.endswith(_STATE)]
     return found
+
+
+_STATE = "seed_generator_state"
+"""How the paths of dropout's random generators end."""
+
+
+def dtypes(model: Any, graph: Graph) -> dict[str, str]:
+    """The types of the weights; see `Builder.dtypes`."""
+    return {one.key: str(one.variable.dtype) for one in held(model, graph) if one.variable is not None}
+
+
+def states(model: Any) -> list[str]:
+    """The random generators' states; see `Builder.states`."""
+    return [variable.path for variable in model.variables if variable.path.endswith(_STATE)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, TypeGuard
 
 from torch import nn
@@ -80,6 +80,18 @@ class Torch(Builder):
     def changed(self, model: Any, graph: Graph, keys: Collection[str] | None = None) -> list[str]:
         """See `Builder.changed`."""
         return tensors.differing(self.unwrap(model).state_dict(), plan(graph), keys)
+
+    def paths(self, graph: Graph) -> Mapping[str, str]:
+        """The names in the state dict."""
+        return plan(graph).names
+
+    def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
+        """See `Builder.dtypes`."""
+        return tensors.dtypes(self.unwrap(model), plan(graph))
+
+    def states(self, model: Any, graph: Graph) -> list[str]:
+        """The counters of batches."""
+        return tensors.states(self.unwrap(model), plan(graph))
 
 
 def _limits(planned: Plan) -> Iterator[Diagnostic]:

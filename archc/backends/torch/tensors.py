@@ -69,6 +69,19 @@ def differing(tensors: Mapping[str, Tensor], plan: Plan, keys: Collection[str] |
     return found + [name for name in more if free.isdisjoint(_enclosing(name))]
 
 
+def dtypes(module: nn.Module, plan: Plan) -> dict[str, str]:
+    """The types of the weights; see `Builder.dtypes`."""
+    kinds = {name: value.dtype for name, value in module.state_dict().items()}
+    shown = {kind: str(kind).removeprefix("torch.") for kind in set(kinds.values())}
+    return {key: shown[kinds[name]] for key, name in plan.names.items() if name in kinds}
+
+
+def states(module: nn.Module, plan: Plan) -> list[str]:
+    """The counters that the module has; see `Builder.states`."""
+    held = module.state_dict()
+    return [name for _, name in _counters(plan.names) if name in held]
+
+
 def _enclosing(name: str) -> Iterator[str]:
     """The modules that a tensor lies in, outermost first."""
     end = name.find(".")

@@ -14,11 +14,11 @@ import numpy as np
 import pytest
 
 import archc
-from archc.document.library import bundled
+from archc.language.load import LIBRARY
 from tests.backends.keras.peer import compare, step, training
 
 TOLERANCE = 1e-4
-SPECS = list(bundled())
+SPECS = LIBRARY.names()
 """Every one; of a detector, its plain network."""
 TRAINED = ["mnv3_small", "mobilevit_xxs"]
 LONG = {"deeplabv3_resnet50", "fcn_resnet50", "fasterrcnn_resnet50_fpn", "fasterrcnn_mnv3_large_fpn"}

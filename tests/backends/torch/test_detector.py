@@ -22,8 +22,8 @@ import archc
 from archc.backends import builder
 from archc.backends.protocol import raw
 from archc.backends.torch import paths
-from archc.weights.save import named
 from tests.backends.torch.detectors import PEERS, PUBLISHED, peer, photographs, shaken, targets, trainable
+from tests.weights.conftest import named
 
 LIGHT = ["fasterrcnn_mnv3_large_320_fpn", "ssdlite320_mnv3_large"]
 ALL = [*LIGHT, "ssdlite_mobilevit_s", "fasterrcnn_mnv3_large_fpn", "fasterrcnn_resnet50_fpn"]

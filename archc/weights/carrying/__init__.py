@@ -1,0 +1,1 @@
+"""Weights on their way: files and state dicts, to the State, to a backend's network, and back."""

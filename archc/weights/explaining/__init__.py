@@ -1,0 +1,1 @@
+"""Why a checkpoint does not fit, what would fit, and what no shape shows."""
