@@ -66,7 +66,8 @@ def weights(
     """Hold a checkpoint against a spec: archc's own, or one that another library or its users published.
 
     Every tensor is accounted for, stage by stage. If the checkpoint does not fit, a report shows the rows that differ
-    and the change that would fit. With -o, the weights are written to a file in float32, under archc's names or a library's.
+    and the change that would fit. With -o, the weights are written to a file in float32, under archc's names or a
+    library's.
     """
     import archc
     from archc.cli.loading import load, load_weights, lowered

@@ -1,4 +1,4 @@
-"""What goes wrong with a checkpoint, as Python users catch it."""
+"""The error and the warning about checkpoints."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from archc.document.diagnostics import Diagnostic, SpecWarning, visible
 
 
 class WeightsError(ValueError):
-    """A checkpoint that cannot be read, or does not fit; `.diagnostics` says why, and the model is untouched."""
+    """A checkpoint that cannot be read or does not fit, or a file that cannot be written.
+
+    `.diagnostics` says why. The model is untouched.
+    """
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics: tuple[Diagnostic, ...] = tuple(diagnostics)
@@ -19,7 +22,7 @@ class WeightsError(ValueError):
 
 
 class WeightsWarning(SpecWarning):
-    """Weights that fit, though the network is probably not the one that they were trained in."""
+    """Weights that fit, but were probably trained in another network, or are nan or inf."""
 
 
 def refuse(id: str, message: str, *, help: str = "", notes: Sequence[str] = ()) -> WeightsError:

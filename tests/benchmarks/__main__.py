@@ -10,6 +10,7 @@ import logging
 import platform
 import subprocess
 import sys
+import tempfile
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,6 +19,7 @@ import timm
 import torch
 import torchvision.models as tv
 from fvcore.nn import FlopCountAnalysis
+from safetensors.torch import load_file, save_file
 from torch import nn
 
 import archc
@@ -91,6 +93,29 @@ def building(rounds: int) -> None:
         row(f"`archc.build` of `{name}`", f"{peer}'s constructor", *pair(lambda s=spec: archc.build(s), make, rounds))
 
 
+def loading(rounds: int) -> None:
+    """A checkpoint's file into a module, names and all, against reading it and `load_state_dict`."""
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore", archc.WeightsWarning)
+        for name, (peer, make, _) in NETWORKS.items():
+            theirs, ours = make(), archc.build(name)
+            path = Path(folder) / name
+            torch.save(theirs.state_dict(), path)
+            medians = pair(
+                lambda m=ours, p=path: archc.load_weights(m, p),
+                lambda m=theirs, p=path: m.load_state_dict(torch.load(p, weights_only=True)),
+                rounds,
+            )
+            row(f"`archc.load_weights` of `{name}`", f"`torch.load` and `load_state_dict`, {peer}", *medians)
+            save_file(theirs.state_dict(), path)
+            medians = pair(
+                lambda m=ours, p=path: archc.load_weights(m, p),
+                lambda m=theirs, p=path: m.load_state_dict(load_file(p)),
+                rounds,
+            )
+            row(f"the same from safetensors, `{name}`", f"`load_file` and `load_state_dict`, {peer}", *medians)
+
+
 def forward(rounds: int) -> None:
     """Eager inference on the CPU."""
     for name, (peer, make, size) in NETWORKS.items():
@@ -130,6 +155,7 @@ AGAINST_PEERS = {
     "cold": (cold, 9),
     "pricing": (pricing, 15),
     "building": (building, 15),
+    "loading": (loading, 15),
     "forward": (forward, 15),
     "keras": (keras_building, 15),
 }

@@ -180,9 +180,9 @@ def test_a_keras_file_may_be_one_of_the_networks_layers(saved: Path, tmp_path: P
     refused(tmp_path / "foreign.keras", "states no other")
 
 
-def test_a_kerass_counterpart_reports_like_any_other(saved: Path) -> None:
+def test_a_keras_file_that_does_not_fit_is_reported_like_any_other(saved: Path) -> None:
     model = archc.build({**SPEC, "num_classes": 7}, seed=0)
-    with pytest.raises(archc.WeightsError, match="does not fit `tiny`: row `head.1` differs") as caught:
+    with pytest.raises(archc.WeightsError, match=r"does not fit `tiny`: row `head\.1` differs") as caught:
         archc.load_weights(model, saved)
     assert "num_classes=5" in caught.value.diagnostics[0].help
 

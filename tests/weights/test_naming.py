@@ -18,7 +18,7 @@ from archc.weights.explaining.policy import expectations
 from archc.weights.naming import schemes
 from archc.weights.naming.places import places
 from archc.weights.naming.schemes import of_library
-from tests.backends.torch.detectors import peer
+from tests.backends.torch.detectors import peer as detector
 from tests.weights.conftest import named
 
 
@@ -84,8 +84,33 @@ def test_a_detectors_state_dict_is_read_under_torchs_own_names() -> None:
     model = archc.build("ssdlite320_mnv3_large", seed=0)
     again = archc.build("ssdlite320_mnv3_large", device="meta")
     report = archc.load_weights(again, model.state_dict())
-    assert (report.source, report.tensors) == ("archc", len(peer("ssdlite320_mnv3_large").state_dict()))
+    assert (report.source, report.tensors) == ("archc", len(detector("ssdlite320_mnv3_large").state_dict()))
     assert all(torch.equal(value, again.state_dict()[name]) for name, value in model.state_dict().items())
+
+
+def test_a_network_without_a_neck_has_timms_names() -> None:
+    """MobileNetV1 (Howard et al. 2017, arXiv:1704.04861, table 1), whose blocks come right before the pool."""
+    table = {"c2": [(128, 2), (128, 1)], "c3": [(256, 2), (256, 1)], "c4": [(512, 2), *[(512, 1)] * 5],
+             "c5": [(1024, 2), (1024, 1)]}  # fmt: skip
+    block = {"block": "inverted_residual", "expand": "1x", "residual": False}
+    spec = {
+        "name": "mobilenet_v1",
+        "act": "relu6",
+        "input": {"mean": 0.5, "std": 0.5},
+        "norm": {"momentum": 0.1},
+        "stages": {
+            "stem": [{"block": "conv", "kernel": 3, "out": 32, "stride": 2}],
+            "c1": [{**block, "out": 64}],
+            **{stage: [{**block, "out": out, "stride": stride} for out, stride in rows] for stage, rows in table.items()},
+            "head": [{"block": "pool"}, {"block": "linear", "out": 1000}],
+        },
+    }
+    with torch.device("meta"):
+        peer = timm.create_model("mobilenetv1_100").state_dict()
+    model = archc.build(spec, device="meta")
+    state = {name: torch.zeros(value.shape, dtype=value.dtype) for name, value in peer.items()}
+    report = archc.load_weights(model, state)
+    assert (report.naming, report.params, report.tensors) == ("mobilenet_v1", 4_231_976, len(peer))
 
 
 OWN: dict[str, Any] = {

@@ -67,9 +67,10 @@ def _tensor(numpy: Any, entry: Mapping[str, Any], content: Array) -> Tensor:
 
     def convert() -> Array:
         if kind == "bfloat16":
-            wide = content.view("<u2").astype(numpy.uint32) << 16
-            return wide.view(numpy.float32).reshape(shape)
-        array = content.view(numpy.dtype(kind).newbyteorder("<")).reshape(shape)
+            wide: Array = content.view("<u2").astype(numpy.uint32) << 16
+            floats: Array = wide.view(numpy.float32).reshape(shape)
+            return floats
+        array: Array = content.view(numpy.dtype(kind).newbyteorder("<")).reshape(shape)
         return array if array.flags.aligned else array.copy()
 
     return Tensor(shape, kind, convert)

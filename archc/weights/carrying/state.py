@@ -197,10 +197,7 @@ def to_tensors(state: State, graph: Graph, names: str = ARCHC) -> dict[str, Arra
 
     found: dict[str, Array] = {}
     for slot in named_slots(graph, names):
-        if slot.counter:
-            array = state.get(slot.key, numpy.zeros((), numpy.int64))
-        else:
-            array = state[slot.key]
+        array = state.get(slot.key, numpy.zeros((), numpy.int64)) if slot.counter else state[slot.key]
         found.update(zip(slot.names, split(array, slot.shapes), strict=True))
     return found
 

@@ -76,7 +76,7 @@ def _other_rows(graph: Graph, checkpoint: Checkpoint) -> Iterator[Diagnostic]:
             yield Diagnostic(
                 "weights-policy",
                 f"{shown} compute otherwise in the network that {checkpoint.shown} states",
-                help="it was rewritten by hand: build the graph that `archc.transforms.provenance.stated` reads from it",
+                help="it was rewritten by hand; `archc.transforms.provenance.stated` reads its graph from the metadata",
                 severity="warning",
             )
 

@@ -182,8 +182,8 @@ def _variants(name: str, spec: Spec, changes: Mapping[str, Any], base: Candidate
     for tail in (spec.reduced_tail, not spec.reduced_tail) if spec.tail else (spec.reduced_tail,):
         tailed = {**changes, "reduced_tail": tail} if tail != spec.reduced_tail else changes
 
-        def at(width: float, rest: Mapping[str, Any] = {**tailed, **classes}) -> dict[str, Any]:
-            return ({"width_mult": width} if width != spec.width_mult else {}) | rest
+        def at(width: float, rest: Mapping[str, Any] = {**tailed, **classes}) -> Mapping[str, Any]:
+            return {**({"width_mult": width} if width != spec.width_mult else {}), **rest}
 
         def numbers(width: float) -> int:
             graph = lowered(overridden(spec, at(width)))
@@ -228,10 +228,10 @@ def _depths(spec: Spec, goal: Goal) -> list[float]:
     """
 
     @cache
-    def excess(depth: float) -> float:
+    def excess(depth: float) -> int:
         graph = lowered(overridden(spec, {"depth_mult": depth} if depth != spec.depth_mult else {}))
         if graph is None:
-            return math.inf
+            return goal.count + 1
         mine = sum(1 for key, _ in graph.tensors() if not selects(goal.partial, key))
         return mine - goal.count
 

@@ -85,10 +85,12 @@ def places(graph: Graph) -> list[Place]:
         if region.level:
             last = region.row == lasts[region.stage]
             found.append(Place(region, "head", index=region.row, heads=len(head), last=last, own_head=True))
-    for call in graph.calls:
-        for region in call.graph.regions:
-            if _layers(region):
-                found.append(Place(region, "head", index=region.row, heads=len(head), own_head=True, call=call.name))
+    found += [
+        Place(region, "head", index=region.row, heads=len(head), own_head=True, call=call.name)
+        for call in graph.calls
+        for region in call.graph.regions
+        if _layers(region)
+    ]
     return found
 
 
