@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower as _lower
+from archc.blocks.variants import outcomes
 from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
-from archc.document.overrides import Override, parse
-from archc.document.overrides import sweep as sweep_of
+from archc.document.overrides import Override
 from archc.ir.graph import Graph
 from archc.language import load as _load
 from archc.language.schema import Spec
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
-    from archc.document.document import Document
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
@@ -116,26 +115,11 @@ def check(
     """
     found: list[Diagnostic] = []
     try:
-        document = _load.document(source, REGISTRY.allowing(allow))
-        for chosen in sweep_of(parse(overrides)):
-            found += _checked(document, chosen)
+        for outcome in outcomes(source, overrides, REGISTRY.allowing(allow)):
+            found += [*outcome.warnings, *outcome.problems]
     except SpecError as error:
         found += error.diagnostics
     return tuple(dict.fromkeys(found))
-
-
-def _checked(document: Document[Spec], chosen: Sequence[Override]) -> list[Diagnostic]:
-    """What is wrong with one combination of overrides."""
-    found: list[Diagnostic] = []
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", SpecWarning)  # they are returned
-            spec = document.read(chosen)
-        found += spec.warnings
-        found += _lower(spec).warnings
-    except SpecError as error:
-        found += error.diagnostics
-    return found
 
 
 def report(graph: Graph | Spec | SpecSource) -> Report:
@@ -216,9 +200,12 @@ def build(
         return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)
     from archc.transforms import apply
 
-    if state is None:  # what is drawn are the original's weights
-        graph, transforms = library.covers(graph.before or graph), (*graph.transforms, *transforms)
-        if str(device) != "meta":
+    if state is None:
+        graph, before = library.covers(graph), graph.before
+        # The weights are drawn for the original, unless the graph was changed after its transforms.
+        if before is not None and apply(library.covers(before), None, graph.transforms)[0] == graph:
+            graph, transforms = library.covers(before), (*graph.transforms, *transforms)
+        if transforms and str(device) != "meta":
             state = library.read(library.build(graph, seed=seed))
     graph, state = apply(graph, state, transforms)
     return library.build(graph, device=device, dtype=dtype, seed=seed, state=state)

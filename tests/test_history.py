@@ -124,7 +124,7 @@ def test_a_linear_layer_after_tokens_is_not_one_after_a_map() -> None:
     flat = {
         "name": "b",
         "input": {"size": 32, "channels": 1, "mean": 0.5, "std": 0.5},
-        "stages": {"h": [{"block": "linear", "out": 10}]},
+        "stages": {"h": [{"block": "linear", "out": 10, "flatten": True}]},
     }
     assert archc.report(flat).params == 10_250
 

@@ -69,10 +69,4 @@ def of(model: Any) -> Builder | None:
     return None
 
 
-def backend_of(model: Any) -> str:
-    """The name of the backend that a model belongs to; `torch` where none says that it is its own."""
-    found = of(model)
-    return "torch" if found is None else found.name
-
-
-__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "backend_of", "builder", "get", "of"]
+__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "get", "of"]

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from archc.document.diagnostics import Diagnostic, Span, SpecError, fail, one_of
+from archc.document.diagnostics import Diagnostic, Span, SpecError, fail
 from archc.ir.graph import Graph, Region
 from archc.ir.ops import Op
 from archc.ir.state import State, problems
@@ -198,7 +198,8 @@ def not_made(backend: str, graph: Graph, wrong: Sequence[str]) -> SpecError:
     """The error for a new model in which the tensors `wrong` differ from the graph; the caller raises it."""
     return fail(
         "unsupported-op",
-        f"the {backend} backend does not make the tensors that `{graph.name}` states: {one_of(wrong, 3)}",
+        f"the {backend} backend does not make the tensors that `{graph.name}` states: `{wrong[0]}` differs"
+        f"{f', and {len(wrong) - 1} more' if len(wrong) > 1 else ''}",
         help="the rule of an operation must make a layer with the weights that the operation states, and no others",
     )
 
@@ -208,7 +209,8 @@ def raw(graph: Graph) -> Graph:
 
     What runs on proposals is not in it. For other networks it is the graph itself.
     """
-    return graph if graph.detector is None and not graph.calls else replace(graph, detector=None, calls=())
+    before = None if graph.before is None else raw(graph.before)
+    return replace(graph, detector=None, calls=(), before=before) if graph.detector or graph.calls else graph
 
 
 def _regions(graph: Graph) -> Iterator[Region]:

@@ -29,19 +29,13 @@ def check(request: Request, style: str) -> int:
 
     With swept overrides, every combination is checked.
     """
-    from archc.cli.loading import outcomes
+    import archc
+    from archc.cli.arguments import allowed
     from archc.cli.output import err, exit_code, out, show_diagnostics
-    from archc.document.diagnostics import SpecError
     from archc.reporting.diagnostics import LINES, as_json
 
-    found: list[Diagnostic] = []
-    for source in request.specs:
-        try:
-            for outcome in outcomes(source, request.overrides):
-                found += [*outcome.warnings, *outcome.problems]
-        except SpecError as error:
-            found += error.diagnostics
-    found = list(dict.fromkeys(found))
+    checked = (archc.check(source, request.overrides, allow=allowed()) for source in request.specs)
+    found = list(dict.fromkeys(diagnostic for diagnostics in checked for diagnostic in diagnostics))
     if style == "full":
         show_diagnostics(found)
     elif style == "json":

@@ -65,13 +65,14 @@ def _runs(torch: Any, report: Report, device: str) -> Iterator[tuple[Callable[..
 
     A detector's work on boxes depends on the image and has no multiply-accumulates.
     """
-    import archc
+    from archc.backends import builder
     from archc.backends.protocol import raw
     from archc.cli.backends import require_torchvision
 
     graph = raw(report.graph)
     require_torchvision(graph)
-    yield archc.build(graph, device=device).eval(), torch.zeros(1, *report.input, device=device)
+    build = builder("torch").build
+    yield build(graph, device=device).eval(), torch.zeros(1, *report.input, device=device)
     for call in report.graph.calls:
-        heads = archc.build(call.graph, device=device).eval()
+        heads = build(call.graph, device=device).eval()
         yield heads, torch.zeros(call.times, *call.graph.input.shape, device=device)

@@ -7,27 +7,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from archc.cli.arguments import allowed
 from archc.cli.output import show_diagnostics
 
 if TYPE_CHECKING:
+    from archc.blocks.variants import Outcome
     from archc.document.diagnostics import Diagnostic
-    from archc.document.overrides import Override
     from archc.ir.graph import Graph
     from archc.language.schema import Spec
     from archc.reporting.sweep import Variant
     from archc.weights.carrying.report import LoadReport
-
-
-class Outcome(NamedTuple):
-    """The result of one combination of overrides: a graph or problems, and in either case any warnings."""
-
-    chosen: Sequence[Override]
-    graph: Graph | None
-    problems: tuple[Diagnostic, ...]
-    warnings: tuple[Diagnostic, ...]
 
 
 def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
@@ -96,28 +87,15 @@ def lowered(spec: Spec, transforms: Sequence[str] = ()) -> Graph:
 
 
 def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
-    """Load and lower the spec of every combination of swept overrides; one that fails does not hide the others.
+    """Every combination of swept overrides, loaded and lowered, with the blocks that the command line allows.
 
     Raises:
         SpecError: the file or an override cannot be read, so there are no combinations.
     """
     from archc.blocks import REGISTRY
-    from archc.blocks.lower import lower
-    from archc.document.diagnostics import SpecError
-    from archc.document.overrides import parse, sweep
-    from archc.language.load import document
+    from archc.blocks.variants import outcomes as found
 
-    opened = document(source, REGISTRY.allowing(allowed()))
-    for chosen in sweep(parse(overrides)):
-        found: tuple[Diagnostic, ...] = ()
-        try:
-            with _no_python_warnings():
-                spec = opened.read(chosen)
-            found = spec.warnings
-            graph = lower(spec)
-            yield Outcome(chosen, graph, (), (*found, *graph.warnings))
-        except SpecError as error:
-            yield Outcome(chosen, None, error.diagnostics, found)
+    return found(source, overrides, REGISTRY.allowing(allowed()))
 
 
 def variants(source: str, overrides: Sequence[str]) -> list[Variant]:

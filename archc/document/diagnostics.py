@@ -27,7 +27,7 @@ class Source:
     """A text that values come from: a YAML file, or one override on the command line."""
 
     name: str
-    text: str
+    text: str = field(repr=False)
     kind: Literal["file", "override", "python"] = "file"
     _lines: list[str] = field(default_factory=list, init=False, compare=False, repr=False)
 

@@ -7,12 +7,13 @@ import subprocess
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import keras
 import numpy as np
 import pytest
 import torch
+from pydantic import TypeAdapter
 from torch import nn
 
 import archc
@@ -41,7 +42,15 @@ def same(one: State, other: State) -> bool:
     return one.keys() == other.keys() and all(np.array_equal(one[key], other[key]) for key in one)
 
 
-@pytest.mark.parametrize("function", sorted(set(get_args(Activation)) - {"none"}))
+FUNCTIONS = sorted(TypeAdapter(Activation).json_schema()["enum"])
+
+
+def test_there_are_activations() -> None:
+    assert len(FUNCTIONS) > 10
+    assert {"relu", "hardswish", "none"} < set(FUNCTIONS)
+
+
+@pytest.mark.parametrize("function", [name for name in FUNCTIONS if name != "none"])
 def test_every_backend_knows_every_activation(backend: Builder, function: str) -> None:
     assert backend.supports(ops.Activation(function))
     assert not backend.supports(ops.Activation("mystery"))
@@ -97,6 +106,14 @@ def test_what_a_head_needs_is_told_at_the_detector(backend: Builder) -> None:
     assert problem.span == graph.spec.span("detector")  # type: ignore[union-attr]
     assert "row `regression.5`" in problem.message
     assert "mystery" in problem.notes[0]
+
+
+def test_keras_keeps_no_row_that_feeds_no_output() -> None:
+    graph = archc.lower(archc.load(SMALL))
+    dead = replace(graph, outputs={"a": "a.0.act"})
+    (problem,) = builder("keras").unsupported(dead)
+    assert problem.message.startswith("row `a.1` feeds no output")
+    assert builder("torch").unsupported(dead) == ()
 
 
 def test_there_is_no_backend_of_another_name() -> None:
@@ -309,11 +326,24 @@ def test_transforms_keep_what_the_seed_says(backend: Builder) -> None:
     assert same(backend.read(archc.build(graph, backend=backend.name, state=backend.read(again))), backend.read(again))
 
 
+def test_a_transformed_graph_that_was_changed_is_built_as_it_is(backend: Builder) -> None:
+    graph = backend.graph_of(archc.build("ssdlite320_mnv3_large", backend=backend.name, transforms=["inference"]))
+    assert graph is not None
+    changed = replace(raw(graph), outputs={f"my_{name}": node for name, node in graph.outputs.items()})
+    image = np.random.default_rng(0).standard_normal((1, 96, 96, 3)).astype(np.float32)
+    with_one = archc.build(changed, backend=backend.name, seed=0)
+    whole = archc.build(raw(graph), backend=backend.name, state=backend.read(with_one))
+    one, every = evaluated(with_one, image), evaluated(whole, image)
+    assert set(one) == {f"my_{name}" for name in every}
+    assert all(np.array_equal(one[f"my_{name}"], value) for name, value in every.items())
+
+
 def evaluated(model: Any, image: Any) -> Any:
     if isinstance(model, keras.Model):
-        return np.asarray(model.predict_on_batch(image))
+        return model.predict_on_batch(image)
     with torch.inference_mode():
-        return model.eval()(torch.from_numpy(image).permute(0, 3, 1, 2)).numpy()
+        found = model.eval()(torch.from_numpy(image).permute(0, 3, 1, 2))
+    return {key: value.numpy() for key, value in found.items()} if isinstance(found, dict) else found.numpy()
 
 
 def test_transforms_of_a_structure_alone() -> None:

@@ -13,6 +13,7 @@ from torch import nn
 from torchvision.models.detection import FasterRCNN_MobileNet_V3_Large_320_FPN_Weights as Weights
 from torchvision.models.detection import fasterrcnn_mobilenet_v3_large_320_fpn
 
+import archc
 from archc.language.settings import Input
 from archc.prediction.boxes import ObjectDetector
 from archc.prediction.class_names import names_for
@@ -127,3 +128,11 @@ def test_weights_that_diverged() -> None:
 def test_a_number_of_channels_that_images_do_not_have() -> None:
     with pytest.raises(PredictionError, match="takes 4 channels"):
         ObjectDetector(fixed, Input(channels=4, mean=0.5, std=0.5))
+
+
+def test_a_plain_network_gives_no_boxes(tmp_path: Path) -> None:
+    """With Keras, a detector is its plain network, whose raw predictions only torchvision's class makes boxes of."""
+    model = archc.build("ssdlite320_mnv3_large", backend="keras", seed=0)
+    image = save(Image.fromarray(skimage.data.chelsea()), tmp_path / "cat.png")
+    with pytest.raises(PredictionError, match=r"keras model .* raw predictions .*build the detector with torch"):
+        archc.predict(model, image)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -10,7 +10,8 @@ from archc.backends.keras import build as building
 from archc.backends.keras import tensors
 from archc.backends.keras.layers import supports
 from archc.backends.keras.runtime import keras
-from archc.backends.protocol import Builder, check
+from archc.backends.protocol import Builder, check, span
+from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -27,7 +28,24 @@ class Keras(Builder):
 
     def covers(self, graph: Graph) -> Graph:
         """Without what runs on proposals."""
-        return replace(graph, calls=()) if graph.calls else graph
+        before = None if graph.before is None else self.covers(graph.before)
+        return replace(graph, calls=(), before=before) if graph.calls else graph
+
+    def limits(self, graph: Graph) -> Iterator[Diagnostic]:
+        """Rows with weights that feed no output."""
+        graph = self.covers(graph)
+        live = set(graph.outputs.values())
+        for node in reversed(graph.nodes):
+            if node.name in live:
+                live.update(node.inputs)
+        rows = [(region, node.name) for region in graph.regions for node in region.subgraph.nodes if node.weights]
+        used = {region.owner(local) for region, local in rows if region.full(local) in live}
+        seen: set[str] = set()
+        for region, local in rows:
+            if region.owner(local) not in used and region.name not in seen:
+                seen.add(region.name)
+                message = f"row `{region.name}` feeds no output by `{region.full(local)}`; Keras keeps only what does"
+                yield Diagnostic("unsupported-op", message, span(graph, region), help="remove the operation")
 
     def build(
         self,

@@ -1,7 +1,6 @@
 """The PyTorch backend: a graph as an ordinary `torch.nn.Module`."""
 
 from archc.backends.torch.backend import BACKEND
-from archc.backends.torch.emit import module_path
 from archc.backends.torch.initialise import initialise
 from archc.backends.torch.layers import EXPRESSIONS, RULES, uninitialised
 from archc.backends.torch.parts import paths
@@ -11,7 +10,6 @@ __all__ = [
     "EXPRESSIONS",
     "RULES",
     "initialise",
-    "module_path",
     "paths",
     "uninitialised",
 ]

@@ -172,6 +172,35 @@ def _file(folder: Path, text: str) -> Path:
     return path
 
 
+def test_a_detectors_file_opens_without_archc_too(tmp_path: Path) -> None:
+    path, x = tmp_path / "ssd.keras", image(1, 96, 96, 3)
+    model = archc.build("ssdlite320_mnv3_large", backend="keras", seed=0)
+    model.save(path)
+    np.save(tmp_path / "x.npy", x)
+    program = BLOCK_ARCHC + (
+        "import keras, numpy as np\n"
+        "y = keras.saving.load_model(sys.argv[1]).predict_on_batch(np.load(sys.argv[2]))\n"
+        "np.savez(sys.argv[3], **y)"
+    )
+    done = run(program, str(path), str(tmp_path / "x.npy"), str(tmp_path / "y.npz"))
+    assert done.returncode == 0, done.stderr
+    expected, found = model.predict_on_batch(x), np.load(tmp_path / "y.npz")
+    assert set(found) == set(expected)
+    assert len(expected) == 12
+    assert max(np.abs(found[key] - value).max() for key, value in expected.items()) < 1e-6
+
+
+def test_a_file_states_the_transforms(tmp_path: Path) -> None:
+    path, x = tmp_path / "small.keras", image(1, 64, 64, 3)
+    model = archc.build("mnv3_small", backend="keras", seed=0, transforms=["fold_norms", "drop_training_ops"])
+    model.save(path)
+    config = json.loads(zipfile.ZipFile(path).read("config.json"))["config"]
+    assert config["archc_transforms"] == "fold_norms,drop_training_ops"
+    assert archc.load(_file(tmp_path, config["archc_spec"])).name == "mobilenet_v3_small"
+    assert not any("norm" in layer["name"] for layer in config["layers"])
+    assert np.array_equal(keras.saving.load_model(path).predict_on_batch(x), model.predict_on_batch(x))
+
+
 def test_what_keras_lacks_is_registered(tmp_path: Path) -> None:
     path, x = tmp_path / "vit.keras", image(1, 70, 66, 3)
     spec = archc.load("mobilevit_xxs", ["stages.c3.1.attn_dropout=0.1"])
@@ -201,6 +230,17 @@ def test_it_fits_and_evaluates() -> None:
     losses = model.fit(pictures, labels, epochs=5, batch_size=16, verbose=0).history["loss"]
     assert losses[-1] < 0.5 * losses[0]
     assert np.isfinite(model.evaluate(pictures, labels, verbose=0))
+
+
+def test_the_seed_is_that_of_dropout_too() -> None:
+    """Its generators' states are part of a file."""
+    models = [archc.build("mobilevit_xxs", backend="keras", seed=seed) for seed in (3, 3, 4)]
+    states = [[int(np.asarray(v)[-1]) for v in m.variables if v.path.endswith("seed_generator_state")] for m in models]
+    first, again, other = ([layer.seed for layer in m.layers if getattr(layer, "seed", None)] for m in models)
+    assert first == again
+    assert len(set(first)) == len(first) > 5
+    assert not set(first) & set(other)
+    assert states[0] == states[1]
 
 
 def test_same_seed_same_weights() -> None:

@@ -322,6 +322,32 @@ def test_a_graph_that_makes_no_detector_is_told() -> None:
             archc.build(broken, device="meta")
 
 
+@torch.inference_mode()
+def test_rows_that_share_a_module_may_be_asked_for_different_parts() -> None:
+    whole = raw(archc.lower(archc.load(LIGHT[0])))
+    some = {name: whole.outputs[name] for name in ("deltas_1", "objectness_0", "0")}
+    some["inside"] = "rpn.1.conv.0.act"
+    state = builder("torch").read(archc.build(whole, seed=0))
+    image = torch.rand(1, 3, 96, 128, generator=torch.Generator().manual_seed(0))
+    model, full = archc.build(replace(whole, outputs=some), state=state).eval(), archc.build(whole, state=state).eval()
+    found, expected = model(image), full(image)
+    assert list(found) == list(some)
+    assert all(torch.equal(found[name], expected[name]) for name in some if name != "inside")
+    assert torch.equal(found["inside"], full.rpn[0].conv(expected["1"]))
+
+
+def test_a_row_that_shares_weights_but_not_operations_is_told() -> None:
+    graph = raw(archc.lower(archc.load(LIGHT[0])))
+    twin = graph.region["rpn.1"]
+    nodes = {node.name: node for node in twin.subgraph.nodes}
+    act = nodes["conv.0.act"]
+    nodes["conv.0.act"] = act._replace(op=replace(act.op, function="silu"))
+    odd = replace(twin, subgraph=replace(twin.subgraph, nodes=tuple(nodes.values())))
+    broken = replace(graph, regions=tuple(odd if region is twin else region for region in graph.regions))
+    with pytest.raises(archc.SpecError, match=r"row `rpn\.1` shares the weights of `rpn\.0`, but not its operations"):
+        archc.build(broken)
+
+
 def test_levels_that_share_a_head_call_one_module() -> None:
     graph = raw(archc.lower(archc.load(LIGHT[0])))
     model = archc.build(graph, device="meta")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import archc
+from archc.backends.torch.modules import SameConv2d
 
 from .peers import shake
 
@@ -61,6 +62,17 @@ def test_a_pickle_loads_in_another_process(tmp_path: Path) -> None:
     command = [sys.executable, "-c", program, str(tmp_path / "module.pt")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "MobilenetV3Small", done.stderr
+
+
+def test_layers_are_torchs_own(network: tuple[nn.Module, Tensor]) -> None:
+    """Not classes like them, and nothing is left of how they were made without being initialised."""
+    module, _ = network
+    kinds = {type(layer) for layer in module.modules() if isinstance(layer, nn.Conv2d | nn.BatchNorm2d | nn.Linear)}
+    assert {nn.Conv2d, nn.BatchNorm2d, nn.Linear} <= kinds <= {nn.Conv2d, nn.BatchNorm2d, nn.Linear, SameConv2d}
+    assert not any("reset_parameters" in vars(layer) for layer in module.modules())
+    layer = copy.deepcopy(next(layer for layer in module.modules() if isinstance(layer, nn.BatchNorm2d)))
+    layer.reset_parameters()
+    assert torch.equal(layer.weight, torch.ones_like(layer.weight))
 
 
 def test_deepcopy_is_independent(network: tuple[nn.Module, Tensor]) -> None:

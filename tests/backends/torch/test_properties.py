@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, assume, given, settings
 from torch.utils.flop_counter import FlopCounterMode
 
 import archc
-from archc.backends.torch import module_path
+from archc.backends.torch.emit import module_path
 from archc.ir.graph import Graph
 
 from .random_specs import specs
