@@ -47,11 +47,13 @@ def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Gr
     """The rows as a graph for inputs of this shape."""
     wires = wiring.inputs(spec)
     outputs, levels = wiring.outputs(spec), wiring.levels(spec)
-    wanted = _wanted(wires, [*outputs.values(), *levels.values()])
+    owners = wiring.weights_owners(spec)
+    wanted = _wanted(wires, owners, [*outputs.values(), *levels.values()])
+    sharing = {*owners, *owners.values()}  # kept whole, as they must own the same weights
     lowering = _Lowering(spec, wires, input, widths)
     for stage, index, row in spec.rows():
         if (stage, index) in wanted:
-            lowering.row(stage, index, row, wanted[stage, index])
+            lowering.row(stage, index, row, None if (stage, index) in sharing else wanted[stage, index])
     graph = lowering.graph(outputs, levels)
     if lowering.pruned or len(lowering.regions) < len(wires):
         graph = replace(graph, whole=_whole(spec, wires, input, widths))
@@ -122,7 +124,9 @@ _Wanted = Mapping[Position, frozenset[str]]
 """The rows that the outputs need, with the needed parts of each; the part named "" is the row's own output."""
 
 
-def _wanted(wires: Mapping[Position, tuple[Tap, ...]], needed: list[Tap]) -> _Wanted:
+def _wanted(
+    wires: Mapping[Position, tuple[Tap, ...]], owners: Mapping[Position, Position], needed: list[Tap]
+) -> _Wanted:
     wanted: dict[Position, frozenset[str]] = {}
     pending = list(needed)
     while pending:
@@ -130,6 +134,8 @@ def _wanted(wires: Mapping[Position, tuple[Tap, ...]], needed: list[Tap]) -> _Wa
         here = (tap.stage, tap.row)
         if here not in wanted and here in wires:
             pending.extend(wires[here])
+            if owners.get(here) in wires:
+                pending.append(Tap(*owners[here]))
         wanted[here] = wanted.get(here, frozenset()) | {tap.part}
     return wanted
 

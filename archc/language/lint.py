@@ -62,7 +62,7 @@ def _unread_rows(spec: Spec) -> Iterator[Diagnostic]:
     last_backbone = max((order[row] for row in by_heads if row in order and row not in heads), default=len(order))
     stated = spec.outputs is not None or (spec.detector is not None and spec.detector.levels is not None)
     last_output = max((order.get(_row(tap), -1) for tap in returned), default=-1) if stated else len(order)
-    read = {_row(tap) for taps in (*wires.values(), returned) for tap in taps}
+    read = {_row(tap) for taps in (*wires.values(), returned) for tap in taps} | {*wiring.weights_owners(spec).values()}
     for here, number in order.items():
         if here in read or number > last_output or (number > last_backbone and here not in heads):
             continue

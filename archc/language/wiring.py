@@ -143,6 +143,12 @@ def strides(spec: Spec, wires: Mapping[Position, tuple[Tap, ...]]) -> dict[Posit
     return total
 
 
+def weights_owners(spec: Spec) -> dict[Position, Position]:
+    """The rows that use the weights of another row of their stage, by their `shares` column, with that row."""
+    rows = ((stage, index, row.__dict__.get("shares")) for stage, index, row in spec.rows())
+    return {(stage, index): (stage, owner) for stage, index, owner in rows if owner is not None}
+
+
 def uses(spec: Spec, wanted: Tap) -> Iterator[Path]:
     """Where every reference to this place is written."""
     written: list[tuple[Path, object]] = [(("outputs",), spec.outputs)]

@@ -36,11 +36,11 @@ def test_two_levels_of_one_stride_are_warned_of_once(run: Run, command: list[str
 def test_the_report_states_the_cost_of_a_proposal(run: Run) -> None:
     result = run("report", MOBILE)
     assert "proposals         14,359,552 MACs each, at most 150 of them; 718,998,400 for the rest" in result.out
-    rows = [line.split() for line in result.out.splitlines() if line.startswith("rpn.head.level")]
+    rows = [line.split() for line in result.out.splitlines() if line.startswith("rpn.")]
     assert [row[row.index("on") + 1] for row in rows] == ["0", "1", "pool"]
     assert [row[-4] for row in rows] == ["609,355", "0", "0"]
     layers = run("report", MOBILE, "--layers")
-    assert "roi_heads.box_head.fc6.0.linear on 150 proposals" in layers.out
+    assert "roi_heads.fc6.0.linear on 150 proposals" in layers.out
     assert "\nproposals" not in run("report", SSD).out
 
 
@@ -53,7 +53,7 @@ def test_a_sweep_of_a_knob(run: Run) -> None:
 def test_the_graph_of_two_detectors_is_compared_by_heads(run: Run) -> None:
     result = run("diff", "fasterrcnn_mnv3_large_fpn", MOBILE)
     assert result.code in (0, 1)
-    assert "roi_heads.box_head" in result.out
+    assert "roi_heads" in result.out
     assert "detector.rpn.post_nms_top_n_test" in result.out
 
 
@@ -84,14 +84,13 @@ def test_other_counters_agree(run: Run, name: str) -> None:
 def test_the_printed_graph_has_what_is_called(run: Run) -> None:
     lines = run("show", MOBILE, "--after", "lower").out.splitlines()
     calls = [line for line in lines if line.startswith("call ")]
-    assert calls == [
-        "call rpn.head.level on 0 × 1",
-        "call rpn.head.level on 1 × 1 again",
-        "call rpn.head.level on pool × 1 again",
-        "call roi_heads.box_head on proposals × 150",
-        "call roi_heads.box_predictor.proposal on proposals × 150",
+    assert calls == ["call roi_heads on proposals × 150"]
+    assert any(line.split() == ["scores.0.linear", "=", "linear(fc7.0.act)", "{out=91}", "->", "91"] for line in lines)
+    shared = [line for line in lines if "with the weights of" in line]
+    assert [line.split()[0] for line in shared] == [
+        f"rpn.{level}.{part}" for level in (1, 2) for part in ("conv.0.conv", "objectness", "deltas")
     ]
-    assert any(line.split() == ["scores.0.linear", "=", "linear(input)", "{out=91}", "->", "91"] for line in lines)
+    assert shared[0].endswith("with the weights of rpn.0.conv.0.conv")
 
 
 @pytest.mark.parametrize("arguments", [("build", SSD), ("build", "mnv3_small", "norm.kind=frozen_batch")])

@@ -68,7 +68,6 @@ CONVERT = ("convert", "torch", "--to", "keras", "-o", "out.keras")
         ("PIL", PREDICT, "predict"),
         ("keras", KERAS, "keras"),
         ("keras", WEIGHTS, "keras"),
-        ("torch", WEIGHTS, "torch"),
         ("numpy", BUILD, "torch"),
         ("safetensors", BUILD, "torch"),
         ("torch", BUILD, "torch"),
@@ -100,3 +99,10 @@ def test_a_backend_that_keras_does_not_have(trained: Path, command: tuple[str, .
 def test_nothing_is_missing_by_itself(trained: Path) -> None:
     assert lacking(trained, "", *KERAS).returncode == 0
     assert safetensors.torch.load_file(trained / "torch" / "model.safetensors")
+
+
+def test_the_library_that_keras_was_told_to_compute_with_is_named(trained: Path) -> None:
+    """A `.keras` checkpoint is read by Keras, which may not need torch."""
+    done = lacking(trained, "torch", *WEIGHTS, KERAS_BACKEND="torch")
+    assert done.returncode == 2
+    assert "Keras was told to compute with torch, but torch is not installed" in done.stderr.splitlines()[-1]

@@ -457,7 +457,8 @@ def test_what_is_not_installed_is_named(
     words = {"directory": built, "weights": built / "model.safetensors", "keras": keras_file(built, tmp_path)}
     result = run("predict", str(words[network]), str(photos / "cat.png"))
     assert (result.code, result.out) == (2, "")
-    assert f"this needs {module}, which is not installed: pip install 'archc[predict]'" in result.err
+    package = {"PIL": "Pillow"}.get(module, module)
+    assert f"this needs {package}, which is not installed: pip install 'archc[predict]'" in result.err
 
 
 @pytest.mark.parametrize(

@@ -273,3 +273,21 @@ def test_heads_on_levels_are_rows_of_the_one_graph() -> None:
     assert not [key for key in keys if key.startswith(("rpn.1", "rpn.2"))]
     assert keys[-1] == "roi_heads.deltas.0.linear.bias"
     assert [(call.name, call.on, call.times) for call in graph.calls] == [("roi_heads", "proposals", 150)]
+
+
+def test_a_row_whose_weights_another_uses_is_kept() -> None:
+    """Its own output is not needed, its weights are."""
+    spec = {
+        "name": "n", "input": {"size": 16},
+        "stages": {
+            "c": [{"block": "conv", "out": 8}],
+            "rpn": [
+                {"block": "rpn_head", "anchors": 3, "from": "c"},
+                {"block": "rpn_head", "anchors": 3, "from": "c", "shares": 0},
+            ],
+        },
+        "outputs": ["rpn.1.objectness"],
+    }  # fmt: skip
+    graph = archc.lower(spec)
+    assert [region.shares for region in graph.regions] == ["", "", "rpn.0"]
+    assert "rpn.0.objectness.weight" in dict(graph.tensors())

@@ -266,4 +266,5 @@ def test_what_is_not_installed_is_named(module: str) -> None:
         "except ImportError as error:\n    print(error)"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == f"this needs {module}, which is not installed: pip install 'archc[predict]'"
+    package = {"PIL": "Pillow"}.get(module, module)
+    assert done.stdout.strip() == f"this needs {package}, which is not installed: pip install 'archc[predict]'"
