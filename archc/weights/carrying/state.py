@@ -12,7 +12,7 @@ from archc.ir.graph import Graph
 from archc.ir.state import Array, State, is_counter
 from archc.weights.carrying.read import wrong_kind
 from archc.weights.checkpoint import Checkpoint, Tensor
-from archc.weights.error import WeightsError, refuse
+from archc.weights.error import refuse
 from archc.weights.explaining.mismatch import mismatch
 from archc.weights.explaining.policy import warnings as policy_warnings
 from archc.weights.naming.detect import detect
@@ -57,7 +57,7 @@ def to_state(
     Raises:
         WeightsError: it does not fit, holds what are no weights, or was rewritten otherwise than the network.
     """
-    base = _base(checkpoint, graph, alone)
+    base = _base(checkpoint, graph)
     naming, scheme, checkpoint = _named(checkpoint, base, source, paths or {})
     found = _matched(naming, scheme, checkpoint, alone)
     if not found.complete and base is not graph and scheme is None:
@@ -89,7 +89,7 @@ def to_state(
     return Carried(state, found, scheme, checkpoint, kinds, names, warned)
 
 
-def _base(checkpoint: Checkpoint, graph: Graph, alone: Sequence[str]) -> Graph:
+def _base(checkpoint: Checkpoint, graph: Graph) -> Graph:
     """The network whose weights the checkpoint has: the one before the transforms, unless it was rewritten itself.
 
     Raises:
@@ -235,4 +235,4 @@ def named_slots(graph: Graph, names: str) -> list[Slot]:
     )
 
 
-__all__ = ["Carried", "WeightsError", "named_slots", "to_state", "to_tensors"]
+__all__ = ["Carried", "named_slots", "to_state", "to_tensors"]

@@ -3,9 +3,9 @@
 The spec at hand is tried first, then every bundled one, each over widths and depths, with and without its reduced tail,
 and with as many classes as the checkpoint's last layer has. A spec fits if it accounts for every tensor.
 
-Names come before numbers: a spec whose rows have other names than the checkpoint is put aside at once, whatever its
-widths. Of the others, the widths at which the total of numbers agrees are found by halving, because a network grows
-with its width; only these are compared tensor by tensor.
+Cheap comparisons come first. A spec that has another number of tensors at every depth is put aside before any tensor
+gets a name, and one with other names, whatever its widths. For the rest, the widths with the right total of numbers are
+found by bisection, because a network grows with its width. Only these are compared tensor by tensor.
 """
 
 from __future__ import annotations
