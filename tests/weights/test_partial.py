@@ -60,6 +60,17 @@ def test_what_is_left_does_not_excuse_the_rest() -> None:
     assert "num_classes" not in caught.value.diagnostics[0].help
 
 
+def test_modules_of_a_detector_can_be_left() -> None:
+    state = tv.detection.ssdlite320_mobilenet_v3_large(weights=None, weights_backbone=None).state_dict()
+    model = archc.build(archc.load("ssdlite320_mnv3_large", ["num_classes=5"]), seed=0)
+    for name in ("head.classification_head", "classification"):
+        report = archc.load_weights(model, state, partial=name)
+        assert (report.tensors, len(report.left), len(report.skipped)) == (428, 48, 48)
+        assert report.left[0] == "head.classification_head.module_list.0.depthwise.conv.weight"
+    with pytest.raises(archc.WeightsError, match=r"fits with `num_classes=91`"):
+        archc.load_weights(model, state, partial="backbone")  # whose norms' counters are in no total
+
+
 def test_a_stage_that_does_not_exist() -> None:
     with pytest.raises(archc.WeightsError, match="did you mean `head`") as caught:
         archc.load_weights(archc.build("mnv3_small"), {}, partial="heda")

@@ -113,7 +113,7 @@ class Goal:
     def total(self, found: Match) -> int:
         """The numbers in the checkpoint that a candidate's tensors must hold."""
         unused = found.names(Status.PRUNED, Status.SKIPPED, Status.LEFT)
-        return self.checkpoint.numbers - sum(math.prod(self.shapes[name]) for name in unused)
+        return self.checkpoint.numbers - sum(math.prod(self.shapes[name]) for name in unused if not is_counter(name))
 
     def strangeness(self, graph: Graph) -> tuple[int, int]:
         """How many structural policies of a network are not the library's, and how far down its list those stand."""
