@@ -212,11 +212,13 @@ def build(
 
 
 def copy_weights(source: Any, target: Any, partial: str | Sequence[str] | None = None) -> CopyReport:
-    """Copy all weights of one network that `build` returned into another: between backends, either way, or within one.
+    """Copy all weights of one network that `build` returned into another, of the same or another backend.
 
-    Every tensor's place and layout in both follows from the spec. What is no weight is skipped and reported: torch's
-    counters of batches, the state of Keras's random generators. One of the networks may come from elsewhere, such as a
-    `.keras` file, if its layers are named as archc names them.
+    Each tensor's place and layout in both networks follows from the spec. What is no weight is skipped and reported:
+    torch's counters of batches, the state of Keras's random generators. If only the target was built with transforms,
+    the weights are rewritten in the same way. Keras has no heads on proposals: copying a Faster R-CNN into it reports
+    them as unused. One of the networks may come from elsewhere, such as a `.keras` file, if its layers have archc's
+    names.
 
     Args:
         source: where the weights come from.

@@ -54,5 +54,5 @@ def require_safetensors() -> None:
     Raises:
         MissingExtraError: torch, NumPy or safetensors is not installed.
     """
-    for module in ("torch", "numpy", "safetensors.torch"):
+    for module in ("torch", "numpy", "safetensors.numpy"):
         require(module, "torch")

@@ -387,15 +387,18 @@ _TABLE = (
         "not-finite",
         "scores that are nan or inf",
         "The network computes nan or inf for this image; most likely a weight holds one. A detector with such weights "
-        "would find nothing, without an error, so it is not run at all.",
+        "would find nothing, without an error, so it is not run at all. Loading such weights gives a warning with this "
+        "id that names the tensors.",
         "archc predict mnv3_small --weights diverged.pth cat.png",
     ),
     # Weights
     _error(
         "weights-file",
         "a checkpoint that cannot be read, or is not trusted",
-        "Safetensors files and what `torch.save` wrote are read; a pickle that holds more than tensors could run code, "
-        "so it is refused. A file that was cut off or damaged is told apart from one of another format.",
+        "Safetensors files, what `torch.save` wrote, and `.keras` files of networks that archc built are read. A "
+        "pickle that holds more than tensors could run code, so it is refused. So are pipes and devices, and `.keras` "
+        "files whose arrays are compressed, linked, or inflate to many times their size. A file that was cut off or "
+        "damaged is told apart from one of another format.",
         "archc weights mnv3_small model.onnx",
         2,
     ),

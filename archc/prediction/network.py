@@ -28,6 +28,7 @@ from archc.prediction.segment import Segmenter
 from archc.prediction.task import Kind, Task
 from archc.prediction.thresholds import default_threshold, own_threshold
 from archc.weights.carrying.load import load_weights
+from archc.weights.carrying.read import rewritten
 
 
 class Loaded(NamedTuple):
@@ -77,12 +78,15 @@ def default_batch(kind: Kind) -> int:
 def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options, device: str = "cpu") -> Loaded:
     """The predictor of a graph with the weights in a file. Keras runs a `.keras` file, torch all others.
 
+    If the file holds the weights of a network that transforms have rewritten, the graph is rewritten in the same way.
+
     Raises:
         PredictionError: class names that do not fit, or a device that cannot be used.
         WeightsError: a checkpoint that cannot be read, or does not fit.
         MissingExtraError: Keras is not installed.
     """
     names = class_names(options.classes, task.kind, task.classes)
+    graph = rewritten(graph, checkpoint)
     if task.kind != "boxes" and checkpoint.suffix == ".keras":
         from archc.backends import keras
 

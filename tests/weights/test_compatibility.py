@@ -13,6 +13,7 @@ import torchvision.models as tv
 from torch import Tensor, nn
 
 import archc
+from archc.blocks.lower import lower
 from archc.weights.error import WeightsWarning
 from tests.weights.conftest import shapes_of
 
@@ -116,6 +117,23 @@ def test_single_rows_that_somebody_changed_are_found() -> None:
 def test_a_network_that_nothing_explains_says_so() -> None:
     state = checkpoint("small") | {"features.3.block.1.0.weight": torch.empty(7, 7, 7, 7, device="meta")}
     assert "no bundled spec fits it either" in refused("mnv3_small", [], state).help
+
+
+def test_few_networks_are_lowered_for_a_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Candidates are told apart by their number of tensors and of numbers, before any is compared by name."""
+    lowered: list[str] = []
+
+    def counting(spec: archc.Spec) -> archc.Graph:
+        lowered.append(spec.name)
+        return lower(spec)
+
+    monkeypatch.setattr("archc.weights.explaining.search.lower", counting)
+    state = checkpoint("small") | {"features.3.block.1.0.weight": torch.empty(7, 7, 7, 7, device="meta")}
+    assert "no bundled spec fits it either" in refused("mnv3_small", [], state).help
+    assert len(lowered) < 80
+    lowered.clear()
+    assert "width_mult=0.75" in refused("mnv3_small", [], checkpoint("small 0.75")).help
+    assert len(lowered) < 20
 
 
 def test_tensors_without_a_place_are_listed() -> None:

@@ -101,10 +101,7 @@ def test_a_network_without_a_neck_has_timms_names() -> None:
         "stages": {
             "stem": [{"block": "conv", "kernel": 3, "out": 32, "stride": 2}],
             "c1": [{**block, "out": 64}],
-            **{
-                stage: [{**block, "out": out, "stride": stride} for out, stride in rows]
-                for stage, rows in table.items()
-            },
+            **{name: [{**block, "out": out, "stride": stride} for out, stride in rows] for name, rows in table.items()},
             "head": [{"block": "pool"}, {"block": "linear", "out": 1000}],
         },
     }

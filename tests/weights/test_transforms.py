@@ -12,6 +12,7 @@ import pytest
 import safetensors
 import torch
 import torchvision.models as tv
+from PIL import Image
 
 import archc
 from archc.ir import ops
@@ -105,6 +106,23 @@ def test_a_copy_is_rewritten_too(peer: torch.nn.Module, tmp_path: Path) -> None:
     assert all(torch.equal(value, back.state_dict()[name]) for name, value in folded.state_dict().items())
     with pytest.raises(archc.WeightsError, match="tensors differ"):
         archc.copy_weights(back, plain)
+
+
+@pytest.mark.parametrize("kind", ["safetensors", "keras"])
+def test_a_rewritten_networks_file_predicts(peer: torch.nn.Module, tmp_path: Path, kind: str) -> None:
+    image = tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (64, 64, 3), dtype=np.uint8)).save(image)
+    plain = archc.build("mnv3_small", device="meta")
+    archc.load_weights(plain, peer.state_dict())
+    (expected,) = archc.predict(plain, image)
+    model = archc.build("mnv3_small", backend="torch" if kind == "safetensors" else "keras", transforms=FOLDED, seed=0)
+    archc.load_weights(model, peer.state_dict())
+    path = tmp_path / f"folded.{kind}"
+    model.save(path) if kind == "keras" else archc.save_weights(model, path)
+    (actual,) = archc.predict(path, image)
+    theirs, ours = (answer.to_dict()["predictions"] for answer in (expected, actual))
+    assert [one["name"] for one in ours] == [one["name"] for one in theirs]
+    assert [one["probability"] for one in ours] == pytest.approx([one["probability"] for one in theirs], abs=1e-5)
 
 
 def rewritten(spec: str = "mnv3_small") -> archc.Graph:

@@ -8,7 +8,8 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import Any
 
-from archc.ir.graph import Graph
+from archc import transforms
+from archc.ir.graph import TRANSFORMS, Graph
 from archc.weights.carrying import keras_file, pickles, safetensors
 from archc.weights.checkpoint import Checkpoint, Tensor, tensor
 from archc.weights.error import WeightsError, refuse
@@ -70,6 +71,17 @@ def metadata(path: Path) -> Mapping[str, str]:
         return safetensors.metadata(path, _AGAIN) if head[8:9] == b"{" else {}
     except OSError as error:
         raise refuse("weights-file", f"`{path}` cannot be read: {error.strerror or error}") from None
+
+
+def rewritten(graph: Graph, path: Path) -> Graph:
+    """A graph, rewritten by the transforms that a file of weights states.
+
+    Raises:
+        WeightsError: the file cannot be read.
+        SpecError: it states a transform that does not exist.
+    """
+    names = [name for name in metadata(path).get(TRANSFORMS, "").split(",") if name]
+    return transforms.apply(graph, None, names)[0] if names else graph
 
 
 def _regular(path: Path) -> Path:

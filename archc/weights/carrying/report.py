@@ -120,7 +120,7 @@ class LoadReport:
 
     def lines(self) -> list[str]:
         """What there is to say beside the numbers."""
-        found = "detected by its names" if self.detected else "as told"
+        found = "detected by its names" if self.detected else "as requested"
         said = [f"source: {self.source}'s names ({self.naming}), {found}"]
         if self.wrapper or self.prefix:
             parts = [f"under `{self.wrapper}`"] * bool(self.wrapper) + [f"without `{self.prefix}`"] * bool(self.prefix)

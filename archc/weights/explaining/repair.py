@@ -77,7 +77,8 @@ class _Repair:
         fields = type(row).model_fields
         if "se" in fields and any(entry.status in _ONE_SIDED for entry in entries):
             yield "se", [not row.se]  # type: ignore[attr-defined]
-        shapes = [self.goal.shapes[name] for entry in entries for name in entry.names]
+        # What has no place here is no matter of sizes.
+        shapes = [self.goal.shapes[name] for entry in entries if entry.slot is not None for name in entry.names]
         if "kernel" in fields and (windows := {shape[2:] for shape in shapes if len(shape) == 4} - {(1, 1)}):
             yield "kernel", [high if high == wide else [high, wide] for high, wide in sorted(windows)]
         sizes = {size for shape in shapes for size in shape[:2] if size > 1}

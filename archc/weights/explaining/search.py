@@ -15,7 +15,7 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 from archc import passes
@@ -93,7 +93,6 @@ class Goal:
         self.scheme, self.checkpoint, self.partial = scheme, checkpoint, partial
         self.shapes = checkpoint.shapes
         self.count = sum(not is_counter(name) for name in self.shapes)
-        self.part = bool(partial)
         self.policies = expectations(scheme, checkpoint)
         own = any(name.startswith(tuple(f"{stage}." for stage in (RPN, *SSD, JOINT))) for name in self.shapes)
         self.detects = any(rule.stage for rule in scheme.rows) if scheme else own
@@ -180,23 +179,34 @@ def _variants(name: str, spec: Spec, changes: Mapping[str, Any], base: Candidate
     classes, total = _classes(base, goal), goal.total(base.match)
     differing = sum(1 for _ in base.match.having(Status.DIFFERING))
     for tail in (spec.reduced_tail, not spec.reduced_tail) if spec.tail else (spec.reduced_tail,):
-        tailed = {**changes, "reduced_tail": tail} if tail != spec.reduced_tail else changes
-
-        def at(width: float, rest: Mapping[str, Any] = {**tailed, **classes}) -> Mapping[str, Any]:
-            return {**({"width_mult": width} if width != spec.width_mult else {}), **rest}
-
-        def numbers(width: float) -> int:
-            graph = lowered(overridden(spec, at(width)))
-            return -1 if graph is None else _numbers(graph, goal.partial)
-
+        tailed = {"reduced_tail": tail} if tail != spec.reduced_tail else {}
+        widened = partial(_widened, spec, {**changes, **tailed, **classes})
+        numbers = partial(_numbers, spec, widened, goal)
         widths = [spec.width_mult] if numbers(spec.width_mult) == total else []
         if not widths and differing > _FEW:
             widths = _equal(WIDTHS, numbers, total)
         for width in widths:
-            candidate = goal.candidate(overridden(spec, at(width)))
+            candidate = goal.candidate(overridden(spec, widened(width)))
             if candidate is not None and candidate.match.complete:
-                yield Fit(name, at(width), candidate)
+                yield Fit(name, widened(width), candidate)
                 break  # the other widths round to the same network
+
+
+def _widened(spec: Spec, changes: Mapping[str, Any], width: float) -> Mapping[str, Any]:
+    return {"width_mult": width, **changes} if width != spec.width_mult else changes
+
+
+def _numbers(spec: Spec, widened: Callable[[float], Mapping[str, Any]], goal: Goal, width: float) -> int:
+    """The numbers in the rows of a variant that are not left alone; -1 where it makes no sense."""
+    graph = lowered(overridden(spec, widened(width)))
+    if graph is None:
+        return -1
+    if not goal.partial:
+        return graph.total.params + graph.total.buffers
+    costs = [region.total for region in graph.regions if not selects(goal.partial, region.name)]
+    for call in graph.calls:
+        costs += [r.total for r in call.graph.regions if not selects(goal.partial, f"{call.name}.{r.name}")]
+    return sum(cost.params + cost.buffers for cost in costs)
 
 
 def _equal(values: Sequence[float], function: Callable[[float], int], wanted: int) -> list[float]:
@@ -208,17 +218,6 @@ def _equal(values: Sequence[float], function: Callable[[float], int], wanted: in
             break
         found.append(value)
     return found
-
-
-def _numbers(graph: Graph, partial: Sequence[str]) -> int:
-    """The numbers in the rows that are not left alone."""
-    if not partial:
-        total = graph.total
-        return total.params + total.buffers
-    costs = [region.total for region in graph.regions if not selects(partial, region.name)]
-    for call in graph.calls:
-        costs += [r.total for r in call.graph.regions if not selects(partial, f"{call.name}.{r.name}")]
-    return sum(cost.params + cost.buffers for cost in costs)
 
 
 def _depths(spec: Spec, goal: Goal) -> list[float]:
@@ -239,7 +238,7 @@ def _depths(spec: Spec, goal: Goal) -> list[float]:
     if excess(spec.depth_mult) != 0 and any(row.repeat is not None for _, _, row in spec.rows()):
         after = bisect_left(DEPTHS, 0, key=excess)
         depths += [depth for depth in DEPTHS[max(after - 1, 0) : after + 1] if depth != spec.depth_mult]
-    near = [depth for depth in depths if -_PIECES * goal.count <= excess(depth) <= _NEAR * goal.count or goal.part]
+    near = [depth for depth in depths if -_PIECES * goal.count <= excess(depth) <= _NEAR * goal.count or goal.partial]
     least = min((abs(excess(depth)) for depth in near), default=0)
     return [depth for depth in near if abs(excess(depth)) == least][:2]
 
