@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from functools import cache, lru_cache
+from types import CodeType, FunctionType
 from typing import NamedTuple
 
 from archc import passes
@@ -174,13 +175,13 @@ def _subgraph(row: Block, shapes: tuple[ops.Shape, ...], settings: _Settings) ->
     lowered anew every time: its code, or what it calls, may change within a process, as in a notebook.
     """
     lower = type(row).lower
-    if _is_own(type(row), lower):
-        return _remembered(row, lower, shapes, settings)
+    if isinstance(lower, FunctionType) and _is_own(type(row), lower):
+        return _remembered(row, lower.__code__, shapes, settings)
     return _lowered(row, shapes, settings)
 
 
 @cache
-def _is_own(block: type[Block], lower: Callable[..., Node]) -> bool:
+def _is_own(block: type[Block], lower: FunctionType) -> bool:
     """Whether a block and its lowering are archc's."""
     return block.__module__.startswith("archc.") and lower.__module__.startswith("archc.")
 
@@ -199,8 +200,8 @@ _RESULT = frozenset({""})
 
 
 @lru_cache(maxsize=16_384)
-def _remembered(row: Block, lower: object, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
-    """`_lowered`, remembered; `lower` is the row's own method, which may be replaced in its class."""
+def _remembered(row: Block, code: CodeType, shapes: tuple[ops.Shape, ...], settings: _Settings) -> Subgraph:
+    """`_lowered`, remembered for the code of the row's `lower`, which may be replaced in its class or in place."""
     return _lowered(row, shapes, settings)
 
 

@@ -79,6 +79,10 @@ class BlockRegistry:
             return super().__reduce__()
         return _restored, (self._allowed, self._imports)
 
+    def classes(self) -> tuple[type[Row], ...]:
+        """The classes registered so far. What is remembered of a spec's text holds for the same classes only."""
+        return tuple(self._blocks.values())
+
     def names(self) -> list[str]:
         """Every registered name, installed packages' included."""
         return sorted({*self._blocks, *_entry_points()})

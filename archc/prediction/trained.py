@@ -143,11 +143,16 @@ def _check_directory(directory: Path, needed: Sequence[Path]) -> None:
 def _stated_in(path: Path) -> str:
     """The spec that archc wrote into a file of weights."""
     from archc.ir.graph import SPEC
+    from archc.transforms.provenance import GRAPH
     from archc.weights.carrying.read import metadata
 
     if path.suffix != ".keras":
         check_libraries()
-    text = metadata(path).get(SPEC)
+    found = metadata(path)
+    text = found.get(SPEC)
+    if text is None and GRAPH in found:
+        message = f"`{path}` holds a network that was rewritten by hand, so no spec describes it"
+        raise PredictionError(Diagnostic("no-weights", message, help="build its graph and pass the model in Python"))
     if text is None:
         message = f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}"
         raise PredictionError(Diagnostic("no-weights", message, help=_IN_PYTHON))

@@ -20,6 +20,7 @@ from archc.document.diagnostics import Source, SpecError, SpecWarning
 from archc.ir.graph import SPEC, TRANSFORMS, Graph
 from archc.language.load import stated as read_stated
 from archc.language.registry import BlockRegistry
+from archc.language.row import Row
 from archc.language.schema import Spec
 
 GRAPH = "archc_graph"
@@ -48,7 +49,7 @@ def stated_spec(metadata: Mapping[str, str]) -> Spec | None:
     Raises:
         SpecError: what it states is no spec, or one of blocks that are not registered.
     """
-    return _from_text(metadata[SPEC], KNOWN) if SPEC in metadata else None
+    return _from_text(metadata[SPEC], KNOWN, KNOWN.classes()) if SPEC in metadata else None
 
 
 def stated(metadata: Mapping[str, str]) -> Graph | None:
@@ -76,7 +77,7 @@ def stated(metadata: Mapping[str, str]) -> Graph | None:
 
 def spec_of(graph: Graph) -> Spec | None:
     """The spec that a graph was lowered from, before the passes."""
-    return _from_text(graph.spec, REGISTRY) if isinstance(graph.spec, str) else graph.spec
+    return _from_text(graph.spec, REGISTRY, REGISTRY.classes()) if isinstance(graph.spec, str) else graph.spec
 
 
 def _again(graph: Graph) -> Graph | None:
@@ -90,7 +91,8 @@ def _again(graph: Graph) -> Graph | None:
 
 
 @lru_cache(maxsize=16)
-def _from_text(text: str, blocks: BlockRegistry) -> Spec:
+def _from_text(text: str, blocks: BlockRegistry, classes: tuple[type[Row], ...]) -> Spec:
+    """The spec of a text, remembered for as long as the same classes stand behind the names of blocks."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", SpecWarning)
         return read_stated(Source("the resolved spec", text), "spec", blocks=blocks)
