@@ -27,7 +27,7 @@ def _fixed_sizes(written: Spec, rewritten: Spec, graph: Graph) -> Iterator[Diagn
         if row.__dict__.get("flatten", False) is not None:
             continue
         for node in region.subgraph.nodes:
-            if not isinstance(node.op, ops.Flatten) or not _follows_input(graph, region.full(node.name)):
+            if not isinstance(node.op, ops.Flatten) or not _follows_input(graph, _source(region, node)):
                 continue
             flattened = graph.shapes()[_source(region, node)]
             yield Diagnostic(
@@ -42,10 +42,13 @@ def _fixed_sizes(written: Spec, rewritten: Spec, graph: Graph) -> Iterator[Diagn
 
 def _follows_input(graph: Graph, name: str) -> bool:
     """Whether the height and width of a value, or of what was flattened to it, follow from the input's."""
+    results = {region.full(region.subgraph.result.name): (region, region.subgraph.result) for region in graph.regions}
     while name != graph.input.name:
-        stage, number, *local = name.split(".")
-        region = graph.region[f"{stage}.{number}"]
-        node = next(node for node in region.subgraph.nodes if node.name == ".".join(local))
+        if name not in results:  # inside a row
+            results |= {
+                region.full(node.name): (region, node) for region in graph.regions for node in region.subgraph.nodes
+            }
+        region, node = results[name]
         if isinstance(node.op, ops.GlobalPool):
             return False
         name = _source(region, node)
@@ -64,6 +67,8 @@ def _scaled_classes(written: Spec, rewritten: Spec) -> Iterator[Diagnostic]:
     if written.width_mult == 1.0 and not written.reduced_tail:
         return
     for stage, index, row in written.rows():
+        if written.num_classes not in row.__dict__.values():
+            continue
         for name, _ in row.channel_fields():
             classes = row.__dict__.get(name) == written.num_classes
             if not classes or "num_classes" not in written.text("stages", stage, index, name):
