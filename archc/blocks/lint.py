@@ -67,7 +67,7 @@ def _scaled_classes(written: Spec, rewritten: Spec) -> Iterator[Diagnostic]:
     if written.width_mult == 1.0 and not written.reduced_tail:
         return
     for stage, index, row in written.rows():
-        if written.num_classes not in row.__dict__.values():
+        if row.scale == "fixed" or written.num_classes not in row.__dict__.values():
             continue
         for name, _ in row.channel_fields():
             classes = row.__dict__.get(name) == written.num_classes

@@ -98,7 +98,7 @@ def verify(graph: Graph) -> Graph:
         if region.shares:
             _verify_shared(region, regions)
         regions[own] = region
-        values.add(region)
+        values.add(region, own)
     for what, names in (("output", graph.outputs), ("level", graph.levels)):
         for key, name in names.items():
             if values.shape(name) is None:
@@ -115,9 +115,9 @@ class _Values:
         self._shapes: dict[str, Shape] = {input.name: input.shape}
         self._unnamed: list[Region] = []
 
-    def add(self, region: Region) -> None:
+    def add(self, region: Region, name: str) -> None:
         result = region.subgraph.result
-        self._shapes[region.full(result.name)] = result.shape
+        self._shapes[f"{name}.{result.name}" if result.name else name] = result.shape
         self._unnamed.append(region)
 
     def shape(self, name: str) -> Shape | None:
