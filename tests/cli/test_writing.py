@@ -107,9 +107,8 @@ def test_equal_builds_give_equal_bytes(tmp_path: Path, backend: str) -> None:
 
     first = contents("a")
     assert len(first) == 3
-    assert contents("b") == first
     time.sleep(2)  # a ZIP archive counts time in steps of two seconds
-    assert contents("c") == first
+    assert contents("b") == first
 
 
 def test_weights_are_equal_in_one_process_too(tmp_path: Path) -> None:
@@ -217,7 +216,8 @@ def test_a_mount_point_can_be_built_into(tmp_path: Path) -> None:
 def test_a_signal_leaves_no_staged_files(tmp_path: Path, number: signal.Signals) -> None:
     started, target = tmp_path / "started", tmp_path / "out"
     script = (
-        "import pathlib, sys, time, archc\n"
+        "import pathlib, signal, sys, time, archc\n"
+        f"if {number != signal.SIGINT}: signal.signal({int(number)}, signal.SIG_DFL)\n"  # the tests themselves may run under nohup
         "def save(model, path):\n"
         "    path.write_text('half')\n"
         "    pathlib.Path(sys.argv[1]).touch()\n"
