@@ -217,7 +217,7 @@ def test_a_signal_leaves_no_staged_files(tmp_path: Path, number: signal.Signals)
     started, target = tmp_path / "started", tmp_path / "out"
     script = (
         "import pathlib, signal, sys, time, archc\n"
-        f"if {number != signal.SIGINT}: signal.signal({int(number)}, signal.SIG_DFL)\n"  # the tests themselves may run under nohup
+        f"if {number != signal.SIGINT}: signal.signal({int(number)}, signal.SIG_DFL)\n"  # tests may run under nohup
         "def save(model, path):\n"
         "    path.write_text('half')\n"
         "    pathlib.Path(sys.argv[1]).touch()\n"
