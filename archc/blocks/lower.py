@@ -37,35 +37,34 @@ def lower(spec: Spec) -> Graph:
     """
     stages = dict(passes.steps(spec))
     final = stages[next(reversed(stages))]
-    widths = {(stage, index): str(row.__dict__.get("out") or "") for stage, index, row in stages["repeat"].rows()}
-    graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), widths)
+    graph = _network(final, ops.Image(spec.input.channels, *spec.input.size), stages["repeat"])
     graph = replace(graph, preprocessing=spec.input, num_classes=spec.num_classes, detector=final.detector, spec=spec)
     graph = verify(graph if final.detector is None else _detector(final, graph))
     return replace(graph, warnings=(*graph.warnings, *lint(spec, final, graph)))
 
 
-def _network(spec: Spec, input: ops.Shape, widths: Mapping[Position, str]) -> Graph:
-    """The rows as a graph for inputs of this shape."""
+def _network(spec: Spec, input: ops.Shape, unscaled: Spec | None = None) -> Graph:
+    """The rows as a graph for inputs of this shape; `unscaled` has the same rows with their widths as written."""
     wires = wiring.inputs(spec)
     outputs, levels = wiring.outputs(spec), wiring.levels(spec)
     owners = wiring.weights_owners(spec)
     wanted = _wanted(wires, owners, [*outputs.values(), *levels.values()])
     sharing = {*owners, *owners.values()}  # kept whole, as they must own the same weights
-    lowering = _Lowering(spec, wires, input, widths)
+    lowering = _Lowering(spec, wires, input, unscaled)
     for stage, index, row in spec.rows():
         if (stage, index) in wanted:
             lowering.row(stage, index, row, None if (stage, index) in sharing else wanted[stage, index])
     graph = lowering.graph(outputs, levels)
     if lowering.pruned or len(lowering.regions) < len(wires):
-        graph = replace(graph, whole=_whole(spec, wires, input, widths))
+        graph = replace(graph, whole=_whole(spec, wires, input, unscaled))
     return graph
 
 
 def _whole(
-    spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], input: ops.Shape, widths: Mapping[Position, str]
+    spec: Spec, wires: Mapping[Position, tuple[Tap, ...]], input: ops.Shape, unscaled: Spec | None
 ) -> tuple[Region, ...]:
     """Every row in full, whether an output needs it or not. One that no output needs may fail; it is left out."""
-    lowering = _Lowering(spec, wires, input, widths)
+    lowering = _Lowering(spec, wires, input, unscaled)
     for stage, index, row in spec.rows():
         lowering.row(stage, index, row, None)
     return tuple(lowering.regions.values())
@@ -86,7 +85,7 @@ def _detector(spec: Spec, graph: Graph) -> Graph:
         message = f"all levels share one head, but their channels differ: {names}"
         raise fail("shape", message, _level_span(spec, odd), help="bring them to one width with a `block: fpn` row")
     heads = proposal_heads(spec, spec.detector, tuple(images.values()))
-    return replace(graph, calls=(Call(NAME, _network(heads.spec, heads.input, {}), ON, heads.times),))
+    return replace(graph, calls=(Call(NAME, _network(heads.spec, heads.input), ON, heads.times),))
 
 
 def _same_strides(spec: Spec, input: ops.Shape, levels: Mapping[str, ops.Image]) -> Iterator[Diagnostic]:
@@ -232,11 +231,11 @@ class _Lowering:
         spec: Spec,
         wires: Mapping[Position, tuple[Tap, ...]],
         input: ops.Shape,
-        widths: Mapping[Position, str],
+        unscaled: Spec | None,
     ) -> None:
         self.spec = spec
         self.wires = wires
-        self.widths = widths
+        self.unscaled = unscaled
         self.settings = _Settings(spec)
         self.problems: list[Diagnostic] = []
         self.regions: dict[Position, Region] = {}
@@ -314,11 +313,15 @@ class _Lowering:
             subgraph,
             inputs,
             row.at,
-            self.widths.get((stage, index), ""),
+            self._width(stage, index),
             row.is_head,
             columns.get("level", ""),
             "" if shares is None else f"{stage}.{shares}",
         )
+
+    def _width(self, stage: str, index: int) -> str:
+        """The row's output width as written; empty where it states none."""
+        return str(self.unscaled.stages[stage][index].__dict__.get("out") or "") if self.unscaled is not None else ""
 
     def _value(self, tap: Tap) -> Value | None:
         if tap == INPUT:
