@@ -14,6 +14,8 @@ from PIL import Image
 import archc
 from tests.cli.conftest import ROOT
 
+pytestmark = pytest.mark.slow  # every case is a process of its own
+
 BLOCKER = """
 import os, sys
 

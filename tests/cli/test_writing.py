@@ -212,6 +212,7 @@ def test_a_mount_point_can_be_built_into(tmp_path: Path) -> None:
     assert full.stdout.splitlines()[-1].startswith("verified"), "nothing is left in it"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
 def test_a_signal_leaves_no_staged_files(tmp_path: Path, number: signal.Signals) -> None:
     started, target = tmp_path / "started", tmp_path / "out"

@@ -258,6 +258,7 @@ def test_errors_can_be_caught_without_torch() -> None:
     assert done.stdout.strip() == "False"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", ["torch", "torchvision", "PIL", "numpy", "safetensors"])
 def test_what_is_not_installed_is_named(module: str) -> None:
     program = (
