@@ -27,6 +27,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return directory
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", CONSOLE, ids=[block.partition("\n")[0] for block in CONSOLE])
 def test_the_console_blocks(block: str, directory: Path) -> None:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}

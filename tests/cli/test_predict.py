@@ -461,6 +461,7 @@ def test_what_is_not_installed_is_named(
     assert f"this needs {package}, which is not installed: pip install 'archc[predict]'" in result.err
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("hidden", "backend", "message"),
     [

@@ -297,6 +297,7 @@ def test_types_are_keras_policies() -> None:
     assert np.abs(double.predict_on_batch(x) - single.predict_on_batch(x)).max() < 1e-4
 
 
+@pytest.mark.slow
 def test_what_keras_does_not_take_is_refused() -> None:
     with pytest.raises(ValueError, match=r"keras\.device"):
         archc.build("mnv3_small", backend="keras", device="cpu")
