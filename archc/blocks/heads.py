@@ -55,7 +55,5 @@ def proposal_heads(spec: Spec, detector: FasterRcnn, levels: tuple[ops.Image, ..
 
 
 def _linear(out: int, init: Init, act: Activation = "none", after: str = "") -> Row:
-    # Every key of the policy is stated, so that nothing of the spec's own shows through.
-    whole = Init.model_validate({name: getattr(init, name) for name in Init.model_fields})
     # Unchecked, as a number of classes may exceed what a row can state.
-    return Linear.model_construct(block="linear", out=out, act=act, init=whole, from_=after or None)
+    return Linear.model_construct(block="linear", out=out, act=act, init=init.stated(), from_=after or None)

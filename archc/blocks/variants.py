@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from typing import Any, NamedTuple
 
 from archc.blocks.lower import lower
-from archc.document.diagnostics import Diagnostic, SpecError, SpecWarning
+from archc.document.diagnostics import Diagnostic, SpecError, no_python_warnings
 from archc.document.overrides import Override, parse, sweep
 from archc.ir.graph import Graph
 from archc.language.load import document
@@ -36,8 +35,7 @@ def outcomes(
     for chosen in sweep(parse(overrides)):
         found: tuple[Diagnostic, ...] = ()
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", SpecWarning)  # they are part of the outcome
+            with no_python_warnings():  # they are part of the outcome
                 spec = opened.read(chosen)
             found = spec.warnings
             graph = lower(spec)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,8 +26,9 @@ def load(source: str, overrides: Sequence[str], *, built: bool = False) -> Spec:
         SpecError: as `archc.load`.
     """
     import archc
+    from archc.document.diagnostics import no_python_warnings
 
-    with _no_python_warnings():
+    with no_python_warnings():
         spec = archc.load(source, overrides, allow=allowed())
     show_warnings(spec, built=built)
     return spec
@@ -58,8 +57,9 @@ def load_weights(
         WeightsError: as `archc.load_weights`.
     """
     import archc
+    from archc.document.diagnostics import no_python_warnings
 
-    with _no_python_warnings():
+    with no_python_warnings():
         return archc.load_weights(model, checkpoint, source, partial)
 
 
@@ -125,12 +125,3 @@ def is_sweep(overrides: Sequence[str]) -> bool:
     from archc.document.overrides import parse
 
     return any(override.swept for override in parse(overrides))
-
-
-@contextmanager
-def _no_python_warnings() -> Iterator[None]:
-    from archc.document.diagnostics import SpecWarning
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpecWarning)
-        yield

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+import warnings
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Literal
@@ -127,6 +129,14 @@ class SpecError(ValueError):
 
 class SpecWarning(UserWarning):
     """A document that is valid, but probably not what its author meant."""
+
+
+@contextmanager
+def no_python_warnings() -> Iterator[None]:
+    """Issue no `SpecWarning` inside: for code that passes the diagnostics on in another way."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", SpecWarning)
+        yield
 
 
 def fail(

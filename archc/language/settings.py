@@ -185,6 +185,10 @@ class Init(Settings):
     bias: Literal["zeros", "uniform_fan_in"] = Field("zeros", description="`uniform_fan_in` is torch's own default")
     residual_norm: Literal["ones", "zeros"] = Field("ones", description="the last norm of a residual branch")
 
+    def stated(self) -> Init:
+        """The policy with every key stated, so that it hides all of the spec's own where it is laid over that."""
+        return Init.model_validate({name: getattr(self, name) for name in Init.model_fields})
+
 
 class DropPath(Settings):
     """Stochastic depth (Huang et al. 2016).

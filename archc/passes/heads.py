@@ -103,7 +103,5 @@ def _ssd_rows(detector: Ssd, levels: Mapping[str, str], columns: int) -> Iterato
 
 
 def _row(block: str, level: str, reference: str, init: Init, **columns: Any) -> Row:
-    # Every key of the policy is stated, so that nothing of the spec's own shows through.
-    whole = Init.model_validate({name: getattr(init, name) for name in Init.model_fields})
-    values = {"block": block, "from": reference, "level": level, "init": whole, **columns}
+    values = {"block": block, "from": reference, "level": level, "init": init.stated(), **columns}
     return REGISTRY.get(block).model_validate(values)

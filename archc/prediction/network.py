@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -15,7 +14,7 @@ import torch
 from torch import nn
 
 from archc.backends import builder, of
-from archc.document.diagnostics import Diagnostic, SpecWarning
+from archc.document.diagnostics import Diagnostic, no_python_warnings
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Shape, ShapeError, infer
 from archc.prediction.boxes import ObjectDetector
@@ -148,8 +147,7 @@ def _check_threshold(graph: Graph, threshold: float | None) -> None:
 
 
 def _load(model: Any, checkpoint: Path) -> tuple[Diagnostic, ...]:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpecWarning)  # the report has them
+    with no_python_warnings():  # the report has them
         return tuple(load_weights(model, checkpoint).warnings)
 
 

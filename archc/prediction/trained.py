@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from os import PathLike, fspath
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from archc.blocks import REGISTRY
 from archc.document import overrides
-from archc.document.diagnostics import Diagnostic, Source, SpecWarning, fail
+from archc.document.diagnostics import Diagnostic, Source, fail, no_python_warnings
 from archc.document.document import Document
 from archc.document.tree import Map
 from archc.document.yaml import read_file, read_text
@@ -93,7 +91,7 @@ def _named(
     source: str | Mapping[str, Any], changes: Sequence[str], weights: Path, allow: str | Sequence[str]
 ) -> Trained:
     """A spec that the user named."""
-    with _no_python_warnings():
+    with no_python_warnings():
         spec = load_spec(source, changes, blocks=REGISTRY.allowing(allow))
     return Trained(spec, weights, spec.warnings)
 
@@ -103,7 +101,7 @@ def _built(tree: Map, name: str, changes: Sequence[str], weights: Path) -> Train
     if "defaults" in tree.items:
         message = "a spec that comes with weights cannot inherit from other files"
         raise fail("bad-defaults", message, tree.key_span("defaults"), help=_TRUST)
-    with _no_python_warnings():
+    with no_python_warnings():
         spec = Document(kind(REGISTRY.closed()), tree, name, resolvers=False).read(overrides.parse(changes))
     asked = tuple(w for w in spec.warnings if w.span is not None and w.span.source.kind == "override")
     return Trained(spec, weights, asked)
@@ -157,11 +155,3 @@ def _stated_in(path: Path) -> str:
         message = f"archc did not write `{path}`: no spec is in it. Name the spec: SPEC --weights {path}"
         raise PredictionError(Diagnostic("no-weights", message, help=_IN_PYTHON))
     return text
-
-
-@contextmanager
-def _no_python_warnings() -> Iterator[None]:
-    """A spec's warnings are in `Trained.warnings`, not raised as Python's."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpecWarning)
-        yield

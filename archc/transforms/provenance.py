@@ -8,7 +8,6 @@ So a file never states another network than its own.
 from __future__ import annotations
 
 import json
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import lru_cache
@@ -16,7 +15,7 @@ from functools import lru_cache
 from archc import transforms
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
-from archc.document.diagnostics import Source, SpecError, SpecWarning
+from archc.document.diagnostics import Source, SpecError, no_python_warnings
 from archc.ir.graph import SPEC, TRANSFORMS, Graph
 from archc.language.load import stated as read_stated
 from archc.language.registry import BlockRegistry
@@ -93,6 +92,5 @@ def _again(graph: Graph) -> Graph | None:
 @lru_cache(maxsize=16)
 def _from_text(text: str, blocks: BlockRegistry, classes: tuple[type[Row], ...]) -> Spec:
     """The spec of a text, remembered for as long as the same classes stand behind the names of blocks."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpecWarning)
+    with no_python_warnings():
         return read_stated(Source("the resolved spec", text), "spec", blocks=blocks)

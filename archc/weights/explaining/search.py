@@ -11,7 +11,6 @@ found by bisection, because a network grows with its width. Only these are compa
 from __future__ import annotations
 
 import math
-import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from typing import Any
 from archc import passes
 from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
-from archc.document.diagnostics import SpecError, SpecWarning
+from archc.document.diagnostics import SpecError, no_python_warnings
 from archc.ir.graph import Graph
 from archc.ir.state import is_counter
 from archc.language import load
@@ -123,8 +122,7 @@ class Goal:
 
 def search(own: Candidate, goal: Goal) -> Fit | None:
     """The best fit that is found: without strange policies first, then the spec at hand, then the fewest changes."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", SpecWarning)
+    with no_python_warnings():
         found: list[tuple[tuple[Any, ...], Fit]] = []
         if fit := _fit("", own, goal):
             found.append(((goal.strangeness(fit.candidate.graph), False), fit))
