@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.exporting.export import Exported
+    from archc.ir.quantization import Quantization
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
@@ -352,6 +354,91 @@ def predict(
         classes=classes,
         batch_size=batch_size,
         device=device,
+        allow=allow,
+    )
+
+
+def export(
+    network: nn.Module | Graph | Spec | SpecSource | Any,
+    path: str | PathLike[str],
+    *,
+    to: str | None = None,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    state: State | None = None,
+    seed: int | None = None,
+    source: str = "auto",
+    overrides: Sequence[str] = (),
+    precision: Literal["f32", "f16", "int8"] = "f32",
+    quantization: Quantization | None = None,
+    preprocess: bool = False,
+    size: tuple[int, int] | None = None,
+    any_size: bool | None = None,
+    batch: int | None = None,
+    nms: bool = False,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    check: bool | Images = True,
+    overwrite: bool = False,
+    allow: str | Sequence[str] = (),
+) -> Exported:
+    """Write a trained network into a file for a runtime, and check the file against the network.
+
+    archc writes ONNX, LiteRT (`.tflite`) and Core ML files itself, without torch. Norms are folded, and what only
+    training needs is left out. The input is `image`; the outputs have the names of the spec's outputs. The file states
+    the spec, archc's version, the names of the classes, and how an image becomes the input.
+
+    Args:
+        network: what `build` returned; a directory or file that archc wrote; or, with `weights`, `state` or `seed`,
+            whatever names a spec.
+        path: the file to write: `.onnx`, `.tflite`, `.xml` (OpenVINO), `.pte` (ExecuTorch), `.mlpackage` (Core ML) or
+            `.pt2` (`torch.export`).
+        to: `onnx`, `litert`, `openvino`, `executorch`, `coreml` or `torch`; by default, the suffix decides.
+        weights: the checkpoint of a spec.
+        state: the weights themselves, by canonical name (`Graph.tensors`).
+        seed: initial weights of this seed, for tests and timings.
+        source: whose names the checkpoint has, as in `load_weights`.
+        overrides: of the spec, as in `load`.
+        precision: of the numbers in the file.
+        quantization: for `int8`; `archc.quantize` makes it.
+        preprocess: let the network take RGB pixels, `uint8`, and normalise them itself.
+        size: height and width of the image, in place of the spec's; the file then takes no other.
+        any_size: whether the file takes images of any size; by default where the target and the network allow it.
+        batch: images at a time; by default, whoever runs the file decides.
+        nms: for an SSD detector: the file returns boxes, labels and scores.
+        classes: names of the classes, or a file of them, as in `predict`.
+        check: run the file and the network in torch side by side: on random numbers, and on these images.
+        overwrite: replace an existing file.
+        allow: `load`'s.
+
+    Raises:
+        SpecError: as `load`; `unsupported-op`, `unsupported-form`: what the target cannot write;
+            `export-differs`: the file does not compute what the network does, and is not kept.
+        PredictionError: `no-weights`, or images that cannot be used.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        FileExistsError: the file exists, and may not be overwritten.
+        ValueError: no such target, or arguments that do not go together.
+        ImportError: a library is not installed.
+    """
+    from archc.exporting.export import export as write
+
+    return write(
+        network,
+        path,
+        to=to,
+        weights=weights,
+        state=state,
+        seed=seed,
+        source=source,
+        overrides=overrides,
+        precision=precision,
+        quantization=quantization,
+        preprocess=preprocess,
+        size=size,
+        any_size=any_size,
+        batch=batch,
+        nms=nms,
+        classes=classes,
+        check=check,
+        overwrite=overwrite,
         allow=allow,
     )
 

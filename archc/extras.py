@@ -14,11 +14,20 @@ _EXTRAS = {
     "PIL": "predict",
     "keras": "keras",
     "fvcore": "fvcore",
+    "onnx": "onnx",
+    "onnxruntime": "onnx",
+    "ai_edge_litert": "litert",
+    "flatbuffers": "litert",
+    "openvino": "openvino",
+    "nncf": "openvino",
+    "executorch": "executorch",
+    "torchao": "executorch",
+    "coremltools": "coreml",
 }
 """The extra that installs each optional library, by the name it is imported under."""
 
 
-_DISTRIBUTIONS = {"PIL": "Pillow"}
+_DISTRIBUTIONS = {"PIL": "Pillow", "ai_edge_litert": "ai-edge-litert"}
 """The name to install a library by, where it is not the one it is imported under."""
 
 

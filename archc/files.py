@@ -62,6 +62,30 @@ def write_text(target: Path, content: str, *, overwrite: bool = True) -> None:
 
 
 @contextmanager
+def replacing_all(target: Path, *, overwrite: bool = True) -> Iterator[Path]:
+    """Write a file or directory, and what belongs to it beside it: the body writes all of it at the path it is given.
+
+    Everything is then moved to its place, the target last. A directory that is replaced is replaced as a whole.
+
+    Raises:
+        FileExistsError: something of such a name exists and `overwrite` is false. Nothing is changed.
+        OSError: a file cannot be written; `filename` is its place.
+    """
+    with _staging(target.parent, target) as staging:
+        yield staging / target.name
+        written = sorted(staging.iterdir(), key=lambda path: path.name == target.name)
+        with _locked(target.parent):
+            for path in written:
+                if not (path.is_dir() and overwrite):
+                    _check(target.parent / path.name, overwrite)
+            for path in written:
+                place = target.parent / path.name
+                if path.is_dir() and place.is_dir() and not place.is_symlink():
+                    place.rename(staging / f"old-{path.name}")
+                _place(path, place, overwrite) if path.is_file() else path.rename(place)
+
+
+@contextmanager
 def replacing_together(
     directory: Path, names: Sequence[str], obsolete: Sequence[str] = (), *, overwrite: bool = True
 ) -> Iterator[Path]:

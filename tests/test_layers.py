@@ -25,7 +25,11 @@ LAYERS = [
     "analysis",
     "backends",
     "weights",
+    "runtimes",
     "prediction",
+    "exporting",
+    "quantization",
+    "benchmarking",
     "reporting",
     "cli",
 ]

@@ -14,15 +14,23 @@ from archc.document.diagnostics import did_you_mean, one_of
 
 
 class Entry(NamedTuple):
-    """Where a backend's `BACKEND` is, and the name of the Python package that its models belong to."""
+    """Where a backend's `BACKEND` is, the Python package that it needs, and the extra that installs that."""
 
     module: str
     library: str
+    extra: str = ""
+    suffix: str = ""
+    """What the names of the files that it writes end in; empty where it writes none."""
 
 
 BACKENDS: dict[str, Entry] = {
-    "torch": Entry("archc.backends.torch", "torch"),
-    "keras": Entry("archc.backends.keras", "keras"),
+    "torch": Entry("archc.backends.torch", "torch", "torch", ".pt2"),
+    "keras": Entry("archc.backends.keras", "keras", "keras"),
+    "onnx": Entry("archc.backends.onnx", "onnx", "onnx", ".onnx"),
+    "litert": Entry("archc.backends.litert", "ai_edge_litert", "litert", ".tflite"),
+    "openvino": Entry("archc.backends.openvino", "openvino", "openvino", ".xml"),
+    "executorch": Entry("archc.backends.executorch", "executorch", "executorch", ".pte"),
+    "coreml": Entry("archc.backends.coreml", "coremltools", "coreml", ".mlpackage"),
 }
 """Every backend by name."""
 
@@ -54,6 +62,26 @@ def builder(name: str) -> Builder:
     return found
 
 
+def targets() -> tuple[str, ...]:
+    """The names of the backends that write files."""
+    return tuple(name for name, entry in BACKENDS.items() if entry.suffix)
+
+
+def emitter(name: str) -> Emitter:
+    """The backend of this name, which must be one that writes files.
+
+    Raises:
+        ValueError: there is none, or it only builds models.
+        ImportError: its library is not installed.
+    """
+    if name not in targets():
+        hint = did_you_mean(name, targets()) or one_of(targets())
+        raise ValueError(f"there is no target {name!r}: {hint}")
+    found = get(name)
+    assert isinstance(found, Emitter)
+    return found
+
+
 def of(model: Any) -> Builder | None:
     """The backend that a model belongs to; None where it is no model of any.
 
@@ -69,4 +97,4 @@ def of(model: Any) -> Builder | None:
     return None
 
 
-__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "get", "of"]
+__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "emitter", "get", "of", "targets"]

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from archc.document.diagnostics import Diagnostic, Span, SpecError, fail
 from archc.ir.graph import Graph, Region
 from archc.ir.ops import Op
+from archc.ir.quantization import Quantization
 from archc.ir.state import State, problems
 from archc.language.schema import Spec
 
@@ -166,21 +167,61 @@ class Builder(Backend):
         return known
 
 
+Precision = Literal["f32", "f16", "int8"]
+
+
+@dataclass(frozen=True)
+class Form:
+    """How a network is to be written into a file.
+
+    The graph says what is computed: size of the image, type of the input, folded norms. The form says the rest.
+    """
+
+    precision: Precision = "f32"
+    """The type of the numbers inside. Inputs and outputs are 32-bit floats, or pixels where the graph takes them."""
+    batch: int | None = None
+    """Images at a time; None leaves that to whoever runs the file."""
+    any_size: bool = False
+    """Whether the file takes images of any height and width that the network can take, not only of the graph's."""
+    quantization: Quantization | None = None
+    """For `int8`: which values are held in integers."""
+    boxes: bool = False
+    """For a detector: the file returns boxes, labels and scores rather than the raw predictions of the heads."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """What the file says about itself, by key."""
+
+
+DEFAULT_FORM = Form()
+
+
 class Emitter(Backend):
-    """A backend that writes a network into a file, without building a model first."""
+    """A backend that writes a network into a file."""
 
     suffix: ClassVar[str]
     """What the file's name ends in."""
+    precisions: ClassVar[tuple[Precision, ...]] = ("f32",)
+    """The precisions that it can write."""
 
     @abstractmethod
-    def emit(self, graph: Graph, state: State, path: Path, **options: Any) -> None:
-        """Write a network with its weights; the backend says which options it takes.
+    def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
+        """Write a network with its weights. The caller sees to it that `path` is written as a whole or not at all.
+
+        The input is called `image`. The outputs have the names of `graph.outputs`.
 
         Raises:
-            SpecError: `unsupported-op`.
+            SpecError: `unsupported-op`: an operation that the target lacks, at its row; `unsupported-form`: the target
+                cannot write the network in this form.
             ValueError: a state that does not fit the graph.
             OSError: the file cannot be written.
         """
+
+    def any_size(self, graph: Graph) -> bool:
+        """Whether a file for this network can take images of any height and width."""
+        return False
+
+
+INPUT = "image"
+"""The name of the input in every file."""
 
 
 def check(state: State, graph: Graph) -> None:

@@ -462,6 +462,20 @@ _TABLE = (
         "archc.build(graph_with_my_operation, backend='keras')",
     ),
     _error(
+        "unsupported-form",
+        "a target cannot write a network in this form",
+        "Each target writes some precisions, and some networks for images of one size or one batch only. int8 needs "
+        "the ranges of the network's values, which `archc quantize` gathers. Only detectors return boxes.",
+        "archc export mnv3_small --weights mnv3.pth --to executorch --size any -o net.pte",
+    ),
+    _error(
+        "export-differs",
+        "an exported file does not compute what the network computes",
+        "After a file is written, it is run beside the network, and the outputs are compared. If they differ by more "
+        "than rounding explains, the file is not kept. Please report it: it is a fault of archc's or of the runtime's.",
+        "archc export SPEC --weights FILE --to onnx -o net.onnx",
+    ),
+    _error(
         "weights-map",
         "a name map that cannot be used",
         "A name map says what a library calls the tensors of its networks. It is a YAML file with the keys `library` "

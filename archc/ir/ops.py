@@ -188,9 +188,35 @@ def show(shape: tuple[int, ...]) -> str:
 
 @dataclass(frozen=True)
 class Input(Op):
-    """A value that comes from outside; its shape is its node's."""
+    """A value that comes from outside; its shape is its node's. `dtype` is that of its numbers.
+
+    Pixels, `uint8`, are read by `Normalize` alone.
+    """
 
     kind = "input"
+    dtype: Literal["float32", "uint8"] = "float32"
+
+
+@dataclass(frozen=True)
+class Normalize(Op):
+    """Pixels from 0 to 255 as the input that a network was trained on: `(x - mean) · scale`, per channel.
+
+    `mean` is in units of pixels. With `reverse`, the channels are first put in reverse order, as for a network that
+    takes BGR.
+    """
+
+    kind = "normalize"
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+    reverse: bool = False
+
+    def infer(self, *inputs: Shape) -> Shape:
+        image = _image(inputs[0], "normalisation of pixels")
+        if len(self.mean) != image.channels or len(self.scale) != image.channels:
+            raise ShapeError(
+                f"{len(self.mean)} means and {len(self.scale)} scales do not fit {image.channels} channels"
+            )
+        return image
 
 
 PadMode = Literal["symmetric", "same", "valid"]

@@ -1,7 +1,7 @@
 """The graph's JSON form, which other tools build on. Version 1:
 
     {"format": "archc-graph", "version": 1, "archc": "0.1.0",
-     "name": "…", "input": {"name": "input", "shape": {"kind": "image", "sizes": [3, 224, 224]}},
+     "name": "…", "input": {"name": "input", "dtype": "float32", "shape": {"kind": "image", "sizes": [3, 224, 224]}},
      "stages": {"stem": "Stage", …},                 class name by stage, in order
      "regions": [REGION, …],                         one per row, in execution order
      "outputs": {"head": "head.3.linear"}, "single": true, "levels": {…},
@@ -69,7 +69,7 @@ def from_json(value: Mapping[str, Any]) -> Graph:
 def _graph(graph: Graph) -> Json:
     return {
         "name": graph.name,
-        "input": {"name": graph.input.name, "shape": _shape(graph.input.shape)},
+        "input": {"name": graph.input.name, **_attributes(graph.input.op), "shape": _shape(graph.input.shape)},
         "stages": dict(graph.stages),
         "regions": [_region(region) for region in graph.regions],
         "outputs": dict(graph.outputs),
@@ -89,7 +89,7 @@ def _read_graph(value: Mapping[str, Any], spec: str | None = None) -> Graph:
     preprocessing, detector = value["preprocessing"], value["detector"]
     return Graph(
         value["name"],
-        Node(value["input"]["name"], Input(), (), _read_shape(value["input"]["shape"])),
+        Node(value["input"]["name"], _read_input(value["input"]), (), _read_shape(value["input"]["shape"])),
         tuple(_read_region(region) for region in value["regions"]),
         dict(value["stages"]),
         dict(value["outputs"]),
@@ -156,7 +156,7 @@ def _node(node: Node) -> Json:
     return {
         "name": node.name,
         "op": node.op.kind,
-        "attributes": {field.name: _plain(getattr(node.op, field.name)) for field in fields(node.op)},
+        "attributes": _attributes(node.op),
         "inputs": list(node.inputs),
         "shape": _shape(node.shape),
         "weights": [
@@ -184,6 +184,16 @@ def _read_op(value: Mapping[str, Any]) -> Op:
     if kind is None:
         raise ValueError(f"there is no operation `{value['op']}`, which `{value['name']}` is")
     return kind(**{name: _tupled(attribute) for name, attribute in value["attributes"].items()})
+
+
+def _read_input(value: Mapping[str, Any]) -> Input:
+    if value["dtype"] not in ("float32", "uint8"):
+        raise ValueError(f"an input of type {value['dtype']!r}: it is float32 or uint8")
+    return Input(value["dtype"])
+
+
+def _attributes(op: Op) -> Json:
+    return {field.name: _plain(getattr(op, field.name)) for field in fields(op)}
 
 
 def _plain(value: Any) -> Any:

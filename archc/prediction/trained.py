@@ -17,7 +17,6 @@ from archc.language.load import kind
 from archc.language.load import load as load_spec
 from archc.language.schema import Spec
 from archc.prediction.errors import PredictionError
-from archc.prediction.libraries import check_libraries
 from archc.prediction.sources import SUFFIXES
 from archc.weights.files import MODEL_FILES, SPEC_FILE
 
@@ -144,8 +143,6 @@ def _stated_in(path: Path) -> str:
     from archc.transforms.provenance import GRAPH
     from archc.weights.carrying.read import metadata
 
-    if path.suffix != ".keras":
-        check_libraries()
     found = metadata(path)
     text = found.get(SPEC)
     if text is None and GRAPH in found:

@@ -19,6 +19,7 @@ from archc.ir.verify import InvalidGraphError, verify, verify_subgraph
 from archc.transforms.drop_training_ops import drop_training_ops
 from archc.transforms.fold_norms import fold_norms
 from archc.transforms.inference import inference
+from archc.transforms.preprocess import preprocess
 from archc.transforms.reparameterise import reparameterise
 from archc.transforms.rewrite import Result, Rewriter, rewrite
 
@@ -32,6 +33,7 @@ TRANSFORMS: dict[str, Transform] = {
     "reparameterise": reparameterise,
     "fold_norms": fold_norms,
     "inference": inference,
+    "preprocess": preprocess,
 }
 """All transforms by name: archc's own, and those that users register."""
 

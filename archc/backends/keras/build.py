@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from archc.analysis.sizes import takes_any_size
 from archc.backends.keras.initialise import Initial, drawn, settle
 from archc.backends.keras.layers import Layer, Site, layers
 from archc.backends.keras.modules import Network
@@ -74,7 +75,7 @@ class _Assembler:
         self.values[graph.input.name] = keras.Input(
             shape=(*((None, None) if takes_any_size(graph) else size), channels),
             name=self._names[graph.input.name],
-            dtype=None if self.policy is None else self.policy.compute_dtype,
+            dtype=self._input_dtype(),
         )
         missing: list[tuple[str, Weight]] = []
         for region in graph.regions:
@@ -89,6 +90,12 @@ class _Assembler:
         if self._generator is not None:
             self.undrawn = {key: drawn(one.initial, one.shape, self._generator) for key, one in missing}
         return {name: self.values[node] for name, node in graph.outputs.items()}
+
+    def _input_dtype(self) -> str | None:
+        op = self.graph.input.op
+        if isinstance(op, ops.Input) and op.dtype != "float32":
+            return op.dtype
+        return None if self.policy is None else self.policy.compute_dtype
 
     def _layers(self, node: Node) -> tuple[Sequence[Layer], set[str]]:
         """The layers of an operation, and the weights whose initializer its rule asked for."""
@@ -126,14 +133,3 @@ def _dtype_name(dtype: Any) -> Any:
 
 def _model_name(name: str) -> str:
     return name.replace(".", "_")
-
-
-def takes_any_size(graph: Graph) -> bool:
-    """Whether the model fits any height and width: no layer flattens a feature map that has not been pooled."""
-    sized: dict[str, bool] = {graph.input.name: True}
-    for node in graph.nodes[1:]:
-        like = node.inputs[-1] if isinstance(node.op, ops.Resize | ops.Fold) else node.inputs[0]
-        sized[node.name] = sized[like] and not isinstance(node.op, ops.GlobalPool)
-        if isinstance(node.op, ops.Flatten) and sized[node.name]:
-            return False
-    return True

@@ -8,7 +8,7 @@ All but `BatchNormalization` are registered as `archc>…`: a saved model with o
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
 from archc.backends.keras.runtime import keras
@@ -137,6 +137,29 @@ class Pool2D(keras.layers.Layer):
         """For saving."""
         names = ("function", "pool_size", "strides", "padding", "count_padding")
         return {**super().get_config(), **{name: getattr(self, name) for name in names}}
+
+
+@_registered
+class NormalizePixels(keras.layers.Layer):
+    """Pixels from 0 to 255 as `(x - mean) · scale`; with `reverse`, the channels in reverse order first."""
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float], reverse: bool, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.mean, self.scale, self.reverse = tuple(mean), tuple(scale), reverse
+
+    def call(self, x: Tensor) -> Tensor:
+        """[B, H, W, C] of any type to the same in the layer's."""
+        x = ops.cast(ops.flip(x, axis=-1) if self.reverse else x, self.compute_dtype)
+        x = x - ops.convert_to_tensor(self.mean, dtype=self.compute_dtype)
+        return x if set(self.scale) == {1.0} else x * ops.convert_to_tensor(self.scale, dtype=self.compute_dtype)
+
+    def compute_output_spec(self, x: Any) -> Any:
+        """Keras would take the type of the pixels."""
+        return keras.KerasTensor(x.shape, dtype=self.compute_dtype)
+
+    def get_config(self) -> Config:
+        """For saving."""
+        return {**super().get_config(), "mean": self.mean, "scale": self.scale, "reverse": self.reverse}
 
 
 @_registered

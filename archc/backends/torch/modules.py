@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cache
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (torch's own name for it)
@@ -49,6 +50,28 @@ class SamePool2d(nn.Module):
         if self.count_padding:
             return mean
         return mean / F.avg_pool2d(F.pad(torch.ones_like(x[:1, :1]), pads), self.kernel, self.stride)
+
+
+class NormalizePixels(nn.Module):
+    """Pixels from 0 to 255 as `(x - mean) · scale`; with `reverse`, the channels in reverse order first."""
+
+    def __init__(self, mean: Sequence[float], scale: Sequence[float], reverse: bool, **factory: Any) -> None:
+        super().__init__()
+        self.mean, self.scale, self.reverse = tuple(mean), tuple(scale), reverse
+        self.typed: Tensor
+        # It holds no numbers. It has the type of the network's weights, and changes with them.
+        self.register_buffer("typed", torch.empty(0, **factory), persistent=False)
+
+    def extra_repr(self) -> str:
+        return f"mean={self.mean}, scale={self.scale}, reverse={self.reverse}"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """[B, C, H, W] of any type to the same in the type of the weights."""
+        x = (x.flip(1) if self.reverse else x).to(self.typed.dtype) - self._constant(self.mean, x)
+        return x if set(self.scale) == {1.0} else x * self._constant(self.scale, x)
+
+    def _constant(self, values: tuple[float, ...], x: Tensor) -> Tensor:
+        return torch.tensor(values, dtype=self.typed.dtype, device=x.device).view(1, -1, 1, 1)
 
 
 @cache
