@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from archc.backends.protocol import Backend, Builder, Emitter
 from archc.document.diagnostics import did_you_mean, one_of
+from archc.extras import require
 
 
 class Entry(NamedTuple):
@@ -67,16 +68,25 @@ def targets() -> tuple[str, ...]:
     return tuple(name for name, entry in BACKENDS.items() if entry.suffix)
 
 
+def check_target(name: str) -> None:
+    """Check that there is a target of this name, without importing its library.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in targets():
+        raise ValueError(f"there is no target {name!r}: {did_you_mean(name, targets()) or one_of(targets())}")
+
+
 def emitter(name: str) -> Emitter:
     """The backend of this name, which must be one that writes files.
 
     Raises:
         ValueError: there is none, or it only builds models.
-        ImportError: its library is not installed.
+        MissingExtraError: its library is not installed.
     """
-    if name not in targets():
-        hint = did_you_mean(name, targets()) or one_of(targets())
-        raise ValueError(f"there is no target {name!r}: {hint}")
+    check_target(name)
+    require(BACKENDS[name].library, BACKENDS[name].extra)
     found = get(name)
     assert isinstance(found, Emitter)
     return found
@@ -97,4 +107,16 @@ def of(model: Any) -> Builder | None:
     return None
 
 
-__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "emitter", "get", "of", "targets"]
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Builder",
+    "Emitter",
+    "Entry",
+    "builder",
+    "check_target",
+    "emitter",
+    "get",
+    "of",
+    "targets",
+]

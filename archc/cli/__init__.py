@@ -10,6 +10,7 @@ from archc.cli.check import check
 from archc.cli.convert import convert
 from archc.cli.diff import diff
 from archc.cli.explain import explain
+from archc.cli.export import export
 from archc.cli.group import Commands
 from archc.cli.list import list_
 from archc.cli.predict import predict
@@ -31,5 +32,5 @@ Exit codes:  0  fine
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, predict, weights, convert, check, show, diff, list_, explain, schema):
+for command in (report, build, predict, weights, convert, export, check, show, diff, list_, explain, schema):
     main.add_command(command)
