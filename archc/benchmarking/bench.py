@@ -9,50 +9,20 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from archc.benchmarking.engines import EAGER, LIMITS, PRECISIONS, available, known, suffix, version
+from archc.benchmarking.engines import EAGER, LIMITS, absent, suffix, version
 from archc.benchmarking.files import size
 from archc.benchmarking.job import Job, store
 from archc.benchmarking.pinning import cores
+from archc.benchmarking.plan import Plan
 from archc.benchmarking.process import ImpossibleJobError, MissingLibraryError, Process, WorkerError
 from archc.benchmarking.results import Benchmark, Spread, Timing
-from archc.document.diagnostics import did_you_mean, one_of
 from archc.exporting.check import difference
 from archc.exporting.network import Network
-from archc.extras import MissingExtraError
 
 ROUND = 0.25
 """Seconds of one round of one worker."""
 
 RANDOM_RANGES = "int8 ranges are those of random images: right for timing, not for accuracy"
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What is to be timed: every engine in every precision, for all numbers of threads and all batches."""
-
-    engines: Sequence[str]
-    threads: Sequence[int] = (1,)
-    batches: Sequence[int] = (1,)
-    precisions: Sequence[str] = ("f32",)
-    rounds: int = 10
-    calibrate: tuple[str, ...] = ()
-
-    def check(self) -> None:
-        """Check that all of it exists.
-
-        Raises:
-            ValueError: an engine or a precision that there is not, or a number that is not positive or too large.
-        """
-        for engine in self.engines:
-            known(engine)
-        for name in self.precisions:
-            if name not in PRECISIONS:
-                hint = did_you_mean(name, PRECISIONS) or one_of(PRECISIONS)
-                raise ValueError(f"there is no precision {name!r}: {hint}")
-        for what, numbers in {"threads": self.threads, "batch": self.batches, "rounds": (self.rounds,)}.items():
-            if not numbers or min(numbers) < 1:
-                raise ValueError(f"`{what}` must be 1 or more")
-        cores(max(self.threads))
 
 
 @dataclass
@@ -66,22 +36,12 @@ class _Runner:
 
 
 Step = Callable[[str], None]
-"""Called before each step with what is done next."""
+"""Called before each step with what is done next, and at the end with nothing."""
 
 
-def bench(networks: Mapping[str, Network], plan: Plan, step: Step = lambda _: None) -> Benchmark:
-    """Time networks, by name; see `archc.bench`.
-
-    Raises:
-        ValueError: as `Plan.check`.
-    """
-    plan.check()
-    missing: dict[str, str] = {}
-    for engine in dict.fromkeys([EAGER, *plan.engines]):
-        try:
-            available(engine)
-        except MissingExtraError as error:
-            missing[engine] = str(error)
+def run(networks: Mapping[str, Network], plan: Plan, step: Step = lambda _: None) -> Benchmark:
+    """Time networks, by name; see `archc.bench`."""
+    missing = absent([EAGER, *plan.engines])
     timings: list[Timing] = []
     with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory:
         for number, (name, network) in enumerate(networks.items()):
@@ -91,6 +51,7 @@ def bench(networks: Mapping[str, Network], plan: Plan, step: Step = lambda _: No
             for threads in plan.threads:
                 for batch in plan.batches:
                     timings += group.time(threads, batch)
+    step("")
     random = "int8" in plan.precisions and not plan.calibrate
     return Benchmark(tuple(timings), missing, plan.rounds, (RANDOM_RANGES,) * random)
 

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib import metadata
-from pathlib import Path
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from archc.backends import BACKENDS, builder
 from archc.benchmarking.job import Job, stored
 from archc.document.diagnostics import did_you_mean, one_of
 from archc.exporting.network import Network
-from archc.extras import require
-from archc.ir.graph import Graph
-from archc.runtimes import RUNTIMES, get, open_file
+from archc.extras import MissingExtraError, require
+from archc.runtimes import RUNTIMES, open_file
 from archc.runtimes.protocol import Port, Session
 
 if TYPE_CHECKING:
@@ -58,32 +57,24 @@ def suffix(engine: str) -> str:
     return "" if engine in BUILT else RUNTIMES[engine].suffixes[0]
 
 
-def available(engine: str) -> None:
-    """Check that an engine can run here, without importing its library.
-
-    Raises:
-        MissingExtraError: it is not installed; the message says what to install.
-    """
-    if engine in BUILT:
-        require_found("torch", "torch")
-    else:
-        require_found(RUNTIMES[engine].library, RUNTIMES[engine].extra)
-
-
-def require_found(library: str, extra: str) -> None:
-    """Check that a library is installed, without importing it."""
-    from importlib.util import find_spec
-
-    if find_spec(library) is None:
-        require(library, extra)  # which fails with the message
+def absent(engines: Sequence[str]) -> dict[str, str]:
+    """The engines that are not installed, each with what installs it. No library is imported."""
+    found = {}
+    for engine in dict.fromkeys(engines):
+        library, extra = ("torch", "torch") if engine in BUILT else RUNTIMES[engine][1:3]
+        try:
+            if find_spec(library) is None:
+                require(library, extra)  # which fails with the message
+        except MissingExtraError as error:
+            found[engine] = str(error)
+    return found
 
 
 def version(engine: str) -> str:
     """The version of an engine's library."""
     library = "torch" if engine in BUILT else RUNTIMES[engine].library
-    for name in metadata.packages_distributions().get(library, [library]):
-        return metadata.version(name)
-    return ""
+    names = metadata.packages_distributions().get(library, [])
+    return metadata.version(names[0]) if names else ""
 
 
 def check_precision(job: Job, has: Sequence[str]) -> None:

@@ -58,7 +58,8 @@ def store(network: Network, directory: Path) -> None:
     graph = raw(network.graph)
     directory.mkdir()
     write_text(directory / GRAPH, json.dumps(graph.to_json()))
-    np.savez(directory / STATE, **{key: network.state[key] for key, _ in graph.tensors()})
+    arrays: dict[str, Any] = {key: network.state[key] for key, _ in graph.tensors()}
+    np.savez(directory / STATE, **arrays)
 
 
 def stored(directory: str) -> Network:

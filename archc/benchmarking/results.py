@@ -11,6 +11,16 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 
+def machine() -> str:
+    """The processor and the system that this runs on, in words."""
+    name = platform.processor() or platform.machine()
+    if sys.platform == "linux":
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+        name = models[0] if models else name
+    return f"{name}, {platform.system()}, Python {platform.python_version()}"
+
+
 class Spread(NamedTuple):
     """Milliseconds of one run: the quartiles of all timed runs."""
 
@@ -75,6 +85,7 @@ class Benchmark:
     missing: dict[str, str] = field(default_factory=dict)
     rounds: int = 0
     notes: tuple[str, ...] = ()
+    machine: str = field(default_factory=machine)
 
     @property
     def failed(self) -> bool:
@@ -84,19 +95,9 @@ class Benchmark:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
         return {
-            "machine": machine(),
+            "machine": self.machine,
             "rounds": self.rounds,
             "timings": [timing.to_dict() for timing in self.timings],
             "missing": self.missing,
             "notes": list(self.notes),
         }
-
-
-def machine() -> str:
-    """The processor and the system that this runs on, in words."""
-    name = platform.processor() or platform.machine()
-    if sys.platform == "linux":
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
-        models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-        name = models[0] if models else name
-    return f"{name}, {platform.system()}, Python {platform.python_version()}"

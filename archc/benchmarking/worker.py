@@ -56,7 +56,8 @@ class Worker:
         if command["do"] == "outputs":
             import numpy as np
 
-            np.savez(command["path"], **self.session.results(self.session.execute(self.prepared)))
+            outputs: dict[str, Any] = dict(self.session.results(self.session.execute(self.prepared)))
+            np.savez(command["path"], **outputs)
             return {}
         if command["do"] == "runs":
             self._warm_up()
