@@ -35,7 +35,7 @@ def pin(cores: Sequence[int]) -> None:
 
 
 def end_with_parent() -> None:
-    """Let this process end with the one that started it, however that happens: a stopped one sees no end of its input."""
+    """Let this process end with the one that started it, however that happens: a stopped one reads no end of input."""
     if sys.platform == "linux":
         import ctypes
 
