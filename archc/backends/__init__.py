@@ -1,5 +1,7 @@
 """Backends: what turns a graph into something that a library runs. One package each; they never import each other.
 
+Importing this imports the names of the backends and little else: commands list them in their help.
+
 `archc.backends.protocol` says what a backend is. To add one: a package with an object `BACKEND`, and an entry in
 `BACKENDS`. Users add their own entries: `BACKENDS["mine"] = Entry("my_package.backend", "my_library")`.
 """
@@ -7,11 +9,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archc.backends.protocol import Backend, Builder, Emitter
 from archc.document.diagnostics import did_you_mean, one_of
 from archc.extras import require
+
+if TYPE_CHECKING:
+    from archc.backends.protocol import Backend, Builder, Emitter
 
 
 class Entry(NamedTuple):
@@ -57,6 +61,8 @@ def builder(name: str) -> Builder:
         ValueError: there is none, or it only writes files.
         ImportError: its library is not installed.
     """
+    from archc.backends.protocol import Builder
+
     found = get(name)
     if not isinstance(found, Builder):
         raise ValueError(f"the {name} backend writes files and builds no model")
@@ -86,6 +92,8 @@ def emitter(name: str) -> Emitter:
         MissingExtraError: its library is not installed.
     """
     check_target(name)
+    from archc.backends.protocol import Emitter
+
     require(BACKENDS[name].library, BACKENDS[name].extra)
     found = get(name)
     assert isinstance(found, Emitter)
@@ -98,6 +106,8 @@ def of(model: Any) -> Builder | None:
     Only backends whose library its classes come from are imported, the most specific first: on Keras's torch backend, a
     Keras model is a torch module, too.
     """
+    from archc.backends.protocol import Builder
+
     packages = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     named = [name for name, entry in BACKENDS.items() if entry.library in packages]
     for name in sorted(named, key=lambda name: packages.index(BACKENDS[name].library)):
@@ -105,6 +115,12 @@ def of(model: Any) -> Builder | None:
         if isinstance(found, Builder) and found.owns(model):
             return found
     return None
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("Backend", "Builder", "Emitter"):
+        return getattr(importlib.import_module("archc.backends.protocol"), name)
+    raise AttributeError(f"module 'archc.backends' has no attribute {name!r}")
 
 
 __all__ = [
