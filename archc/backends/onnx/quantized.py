@@ -2,6 +2,9 @@
 
 A value that is held in int8 is rounded to it and made float again where it is computed; all who read it read that. A
 weight is stored in int8 and made float. A runtime recognises an operation between the two and computes it in integers.
+
+Values are written as unsigned integers, 128 larger than int8's, which changes no result: on x86, ONNX Runtime merges
+signed ones only where one operation alone reads a value, and so nothing beside a residual.
 """
 
 from __future__ import annotations
@@ -46,7 +49,10 @@ class Quantizer:
         if name not in self._quantization.values:
             return value
         scale = self._quantization.values[name].scale
-        numbers = (self._writer.constant(np.float32(scale.scale)), self._writer.constant(np.int8(scale.zero_point)))
+        numbers = (
+            self._writer.constant(np.float32(scale.scale)),
+            self._writer.constant(np.uint8(scale.zero_point - LOWEST)),
+        )
         rounded = self._writer.add("QuantizeLinear", [value, *numbers])
         return self._writer.add("DequantizeLinear", [rounded, *numbers])
 
