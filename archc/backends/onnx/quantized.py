@@ -81,8 +81,14 @@ class Quantizer:
         if np.abs(numbers).max(initial=0) > _INT32:
             message = f"`{key}` does not fit into 32-bit integers by the scales of its layer"
             raise fail("unsupported-form", message, help="leave the layer in float")
+        if isinstance(step.shapes[0], ops.Tokens):
+            # ONNX Runtime merges a product of tokens with a bias in floats, and with no other.
+            return self._writer.constant((numbers * product).astype(np.float32), key)
         return self._real(numbers.astype(np.int32), product, key, 0)
 
     def _real(self, numbers: Array, scales: Array, key: str, axis: int) -> str:
         scale = self._writer.constant(scales.astype(np.float32), f"{key}/scale")
-        return self._writer.add("DequantizeLinear", [self._writer.constant(numbers, key), scale], axis=axis)
+        inputs = [self._writer.constant(numbers, key), scale]
+        if numbers.dtype == np.int8:  # ONNX Runtime merges a matrix product only where the zero points are stated
+            inputs.append(self._writer.constant(np.zeros(len(scales), np.int8)))
+        return self._writer.add("DequantizeLinear", inputs, axis=axis)
