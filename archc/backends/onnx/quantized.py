@@ -16,8 +16,9 @@ from archc.backends.onnx.step import Step
 from archc.backends.onnx.writer import Writer
 from archc.document.diagnostics import fail
 from archc.ir import ops
-from archc.ir.graph import Graph
-from archc.ir.quantization import LOWEST, Quantization, Scale, int8_operations
+from archc.ir.graph import Graph, Node
+from archc.ir.quantization import HIGHEST, LOWEST, Quantization, Scale, int8_operations
+from archc.ir.quantization import numbers as numbers_of
 from archc.ir.state import Array
 
 _INT32 = 2**31 - 1
@@ -36,6 +37,8 @@ class Quantizer:
         name = step.node.name
         if name in self._operations and isinstance(step.node.op, ops.Conv | ops.Linear):
             step.parameter = self._parameter
+        if self._mistaken(step.node):
+            step.inputs[0] = self._unmerged(step.node.inputs[0], step.x)
         if name in self._merged and self._saturates(step.node.op, name):
             return self.held(name, step.x)
         value = RULES[type(step.node.op)](step, step.node.op)
@@ -55,6 +58,26 @@ class Quantizer:
         )
         rounded = self._writer.add("QuantizeLinear", [value, *numbers])
         return self._writer.add("DequantizeLinear", [rounded, *numbers])
+
+    def _mistaken(self, node: Node) -> bool:
+        """Whether a runtime would take an operation in float for one in int8."""
+        held = self._quantization.values
+        layer = isinstance(node.op, ops.Conv | ops.Linear)  # what follows it may be held in int8
+        return (
+            node.name not in self._operations
+            and (layer or node.name in held)
+            and all(name in held for name in numbers_of(node))
+        )
+
+    def _unmerged(self, name: str, value: str) -> str:
+        """A value that is held in int8, for an operation that computes in float.
+
+        It is clipped to the numbers that it can have, which changes none. ONNX Runtime would otherwise take a result
+        that is held in int8, too, as leave to compute in integers, and would round the operation's weights itself.
+        """
+        scale = self._quantization.values[name].scale
+        ends = [np.float32(end - scale.zero_point) * np.float32(scale.scale) for end in (LOWEST, HIGHEST)]
+        return self._writer.add("Clip", [value, *(self._writer.constant(end) for end in ends)])
 
     def _saturates(self, op: ops.Op, name: str) -> bool:
         """Whether rounding to int8 clips just as an activation does, so that the activation needs no node."""
