@@ -43,9 +43,9 @@ def images(graph: Graph, batch: int, size: tuple[int, ...]) -> Array:
     return np.random.default_rng(batch).standard_normal((batch, graph.input.shape[0], *size), dtype=np.float32)
 
 
-def worst(file: Path, graph: Graph, state: State, x: Array) -> float:
+def worst(file: Path, graph: Graph, state: State, x: Array, runtime: str = "onnxruntime") -> float:
     """The largest relative difference of any output of a file from torch's."""
-    found = open_file(file, "onnxruntime").run(x)
+    found = open_file(file, runtime).run(x)
     with torch.inference_mode():
         reference = builder("torch").build(graph, state=state).eval()(torch.from_numpy(x))
     named = {next(iter(graph.outputs)): reference} if graph.single else reference
