@@ -7,8 +7,14 @@ is held in int8. A convolution or linear layer may give its value to an activati
 is held in int8; the two then compute as one.
 
 Weights of such an operation are held in int8 too, symmetrically, by one scale for each output channel (`weights`).
-Their numbers are those of the State, rounded to the nearest. Biases are int32, by the product of the input's and the
-weight's scales.
+Their numbers are those of the State, rounded to the nearest, from -127 to 127. Biases are int32, by the product of the
+input's and the weight's scales.
+
+An operation that is named in `floats` computes in float although the values around it are held in int8: they are made
+float before it, and its result is made int8 after it.
+
+Some operations only move numbers, or take the largest or the mean of some (`keeps_range`). In int8 they have one range
+for what they read and what they give, because runtimes compute them without a change of scale.
 """
 
 from __future__ import annotations
@@ -19,7 +25,21 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from archc.ir.graph import Graph, Node
-from archc.ir.ops import Activation, Conv, Linear
+from archc.ir.ops import (
+    Activation,
+    Concat,
+    Conv,
+    Dropout,
+    DropPath,
+    Flatten,
+    Fold,
+    Linear,
+    Op,
+    Pool,
+    Resize,
+    ResizeToMultiple,
+    Unfold,
+)
 
 LOWEST, HIGHEST = -128, 127
 """The range of int8."""
@@ -51,11 +71,12 @@ class Quantization:
     """The int8 values of a network and the scales of its int8 weights.
 
     `values` maps names of nodes to ranges, `weights` keys of weights, such as `c4.0.expand.conv.weight`, to one scale
-    for each output channel.
+    for each output channel. `floats` are operations that compute in float all the same.
     """
 
     values: Mapping[str, Range] = field(default_factory=dict)
     weights: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    floats: frozenset[str] = frozenset()
 
 
 class Int8(NamedTuple):
@@ -64,6 +85,16 @@ class Int8(NamedTuple):
     node: Node
     activation: Node | None
     result: str
+
+
+def keeps_range(op: Op) -> bool:
+    """Whether an operation has, in int8, one range for all that it reads and for its result."""
+    return isinstance(op, Pool | Flatten | Concat | Resize | ResizeToMultiple | Unfold | Fold | Dropout | DropPath)
+
+
+def numbers(node: Node) -> tuple[str, ...]:
+    """The inputs whose numbers an operation computes with; of others it only takes the size."""
+    return node.inputs[:1] if isinstance(node.op, Resize | Fold) else node.inputs
 
 
 def int8_operations(graph: Graph, quantization: Quantization) -> Mapping[str, Int8]:
@@ -78,13 +109,16 @@ def int8_operations(graph: Graph, quantization: Quantization) -> Mapping[str, In
     found: dict[str, Int8] = {}
     merged: set[str] = set()
     for node in nodes.values():
-        if not node.inputs or node.name in merged or any(name not in held for name in node.inputs):
+        if not node.inputs or node.name in merged or node.name in quantization.floats:
+            continue
+        if any(name not in held for name in numbers(node)):
             continue
         if node.name in held:
             found[node.name] = Int8(node, None, node.name)
         elif isinstance(node.op, Conv | Linear) and len(readers.get(node.name, ())) == 1 and not returned[node.name]:
             (reader,) = readers[node.name]
-            if isinstance(reader.op, Activation) and reader.name in held:
+            in_float = reader.name in quantization.floats
+            if isinstance(reader.op, Activation) and reader.name in held and not in_float:
                 found[node.name] = Int8(node, reader, reader.name)
                 merged.add(reader.name)
     return found
