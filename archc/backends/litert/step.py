@@ -32,13 +32,15 @@ class Step:
     flat: Flat
     node: Node
     inputs: list[Tensor]
-    """What it reads."""
+    """What it computes with."""
     read: tuple[ops.Shape, ...]
     """The shapes of that in the graph."""
     weights: Mapping[str, Array]
     """Its weights by their local names."""
     owner: str
     """The name that they are kept under."""
+    like: Tensor | None = None
+    """The image whose height and width its result has, where it has one for that alone."""
     fused: int = 0
     """The activation that its last operator applies, by the schema's number."""
     scale: Scale | None = None
@@ -138,6 +140,14 @@ class Step:
         """A tensor and a constant of fewer dimensions, such as one number for each channel."""
         constant = self.flat.constant(f"{self.node.name}.{kind.lower()}", np.array(value, np.float32))
         return self.make(kind, [x, constant], x.shape, fusedActivationFunction=fused)
+
+    def size(self, x: Tensor) -> Tensor:
+        """The height and width of an image, as the file finds it."""
+        shape = self.flat.tensor(self.node.name, (4,), "int32", whole=True)
+        self.flat.op("SHAPE", [x], shape, outType=2)
+        made = self.flat.tensor(self.node.name, (2,), "int32", whole=True)
+        self.flat.op("SLICE", [shape, self.integers("begin", [1]), self.integers("extent", [2])], made)
+        return made
 
     def transpose(self, x: Tensor, *order: int) -> Tensor:
         """The axes in another order."""
