@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 
 from archc.backends import builder
+from archc.backends.executorch.int8 import Int8Network
 from archc.backends.executorch.lower import lower
 from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
 from archc.backends.traced import trace
@@ -52,7 +53,10 @@ class ExecuTorch(Emitter):
             raise fail("unsupported-form", message, help="leave the size out, or name one")
         plain, dtype = self.covers(graph), _DTYPES[form.precision]
         weights = {key: state[key] for key, _ in plain.tensors()}
-        network = builder("torch").build(plain, dtype=dtype, state=weights).eval()
+        torch_backend = builder("torch")
+        network = torch_backend.build(plain, dtype=dtype, state=weights).eval()
+        if form.quantization is not None:
+            network = Int8Network(network, torch_backend.operations(network), plain, form.quantization)
         program = trace(network, plain, dtype=dtype, batch=form.batch, most=MOST)
         path.write_bytes(lower(program, tuple(plain.outputs), form.batch, form.metadata))
 

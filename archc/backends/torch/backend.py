@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeGuard
 
@@ -91,6 +91,12 @@ class Torch(Builder, Emitter):
     def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
         """See `Builder.dtypes`."""
         return tensors.dtypes(self.unwrap(model), plan(graph))
+
+    def operations(self, model: Any) -> Mapping[str, Callable[..., Any]]:
+        """See `Builder.operations`; those of a detector lie in several modules, and are not told."""
+        inner = self.unwrap(model)
+        graph = self._known(inner, None)
+        return {} if graph.detector else building.operations(inner, graph)
 
     def any_size(self, graph: Graph) -> bool:
         """Whether its code is the same at every size."""
