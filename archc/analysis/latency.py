@@ -5,7 +5,7 @@ A table is a JSON file, version 1:
     {"format": "archc-latency", "version": 1,
      "conditions": {"runtime", "runtime_version", "precision", "threads", "batch", "machine"},
      "networks": [{"name": …, "ms": …,                                 the whole network, measured as such
-                   "units": [{"name", "row",                           of the first operation
+                   "units": [{"row", "members": [names],
                               "ops": [{"op": "conv", "attributes": {…}}, …],
                               "inputs": [SHAPE, …], "others": [SHAPE, …], "ms": …}]}]}
 
@@ -241,8 +241,8 @@ def _network(network: Measured) -> str:
 
 def _unit(unit: Unit, ms: float) -> dict[str, Any]:
     return {
-        "name": unit.name,
         "row": unit.row,
+        "members": list(unit.members),
         "ops": [{"op": op.kind, "attributes": attributes(op)} for op in unit.ops],
         "inputs": [shape_json(shape) for shape in unit.inputs],
         "others": [shape_json(shape) for shape in unit.others],
@@ -257,7 +257,7 @@ def _read(value: Mapping[str, Any]) -> Measured:
 
 def _read_unit(value: Mapping[str, Any]) -> Unit:
     inputs, others = ([read_shape(shape) for shape in value[key]] for key in ("inputs", "others"))
-    unit = Unit(value["name"], value["row"], tuple(map(read_op, value["ops"])), tuple(inputs), tuple(others))
+    unit = Unit(value["row"], tuple(value["members"]), tuple(map(read_op, value["ops"])), tuple(inputs), tuple(others))
     unit.output  # noqa: B018 (raises where the shapes do not fit)
     return unit
 
