@@ -34,6 +34,7 @@ class Setting:
     threads: int = 1
     batch: int = 1
     rounds: int = 10
+    calibrate: tuple[str, ...] = ()
 
     def check(self) -> None:
         """Check that the engine can be profiled here.
@@ -48,14 +49,18 @@ class Setting:
             raise MissingExtraError(message)
 
 
+def conditions(setting: Setting) -> Conditions:
+    """What the head of a table says."""
+    engine = setting.engine
+    return Conditions(engine, version(engine), setting.precision, setting.threads, setting.batch, machine())
+
+
 def measure(networks: Mapping[str, Network], setting: Setting, step: Step = lambda _: None) -> LatencyTable:
     """The latency of every operation of networks, by name. They are checked against eager torch first.
 
     Raises:
         WorkerError: a network cannot be run so, or computes something else.
     """
-    engine = setting.engine
-    where = Conditions(engine, version(engine), setting.precision, setting.threads, setting.batch, machine())
     found = []
     with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory:
         for number, (name, network) in enumerate(networks.items()):
@@ -64,7 +69,7 @@ def measure(networks: Mapping[str, Network], setting: Setting, step: Step = lamb
             store(network.rewritten(folded), home)
             found.append(_measure(name, home, setting, step))
     step("")
-    return LatencyTable(where, tuple(found))
+    return LatencyTable(conditions(setting), tuple(found))
 
 
 def _measure(name: str, home: Path, setting: Setting, step: Step) -> Measured:

@@ -39,28 +39,12 @@ def _stages(report: Report) -> Table:
     table = Table(columns)
     for part in report.stages:
         where = (show(part.output), str(part.field.stride), numbers.field(*part.field[:2]))
-        table.rows.append(
-            (
-                part.name,
-                _blocks(part.blocks),
-                *where,
-                *_costs(part.params, part.macs, report),
-                *_stage_ms(report, part.name),
-            )
-        )
+        costs = (*_costs(part.params, part.macs, report), *_stage_ms(report, part.name))
+        table.rows.append((part.name, _blocks(part.blocks), *where, *costs))
     for head in report.heads:
         blocks = f"{_blocks(head.blocks)} on {_times(head.times)}{head.on}"
-        table.rows.append(
-            (
-                head.name,
-                blocks,
-                show(head.output),
-                "",
-                "",
-                *_costs(head.params, head.macs, report),
-                *_ms(report, head.name),
-            )
-        )
+        costs = (*_costs(head.params, head.macs, report), *_ms(report, head.name))
+        table.rows.append((head.name, blocks, show(head.output), "", "", *costs))
     table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report), *_total_ms(report))
     return table
 
@@ -147,11 +131,8 @@ def _latency(report: Report) -> Iterator[tuple[str, str]]:
     if found is not None:
         where = ", without what runs on proposals" if report.graph.calls else ""
         yield "ms by", f"the latency table: {found.conditions}{where}"
-        estimated = len(found.units) - found.measured
-        yield (
-            "",
-            f"{numbers.count(found.measured)} operations measured, {numbers.count(estimated)} estimated from their class",
-        )
+        measured, estimated = numbers.count(found.measured), numbers.count(len(found.units) - found.measured)
+        yield "", f"{measured} operations measured, {estimated} estimated from their class"
 
 
 def _per_run(report: Report) -> Iterator[tuple[str, str]]:
