@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
@@ -22,6 +24,7 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.analysis.latency import LatencyTable
     from archc.benchmarking.results import Benchmark
     from archc.exporting.export import Exported
     from archc.ir.quantization import Quantization
@@ -125,13 +128,25 @@ def check(
     return tuple(dict.fromkeys(found))
 
 
-def report(graph: Graph | Spec | SpecSource) -> Report:
+def report(graph: Graph | Spec | SpecSource, *, latency: LatencyTable | str | PathLike[str] | None = None) -> Report:
     """Price a network without building it: exact parameters and MACs, shapes, memory, receptive fields.
 
+    Args:
+        graph: a graph, a spec, a file's path, a bundled name, or a mapping.
+        latency: a table that `archc bench --per-op` measured, or its file, which prices the network in milliseconds.
+
     Raises:
-        SpecError: as `load` and `lower`.
+        SpecError: as `load` and `lower`; `latency-table`: a file that is none; `unknown-latency`: an operation of a
+            class that was not measured.
+        OSError: the file cannot be read.
     """
-    return Report(as_graph(graph))
+    found = Report(as_graph(graph))
+    if latency is None:
+        return found
+    from archc.analysis.latency import LatencyTable
+
+    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(Path(latency))
+    return replace(found, latency=table.price(found.graph))
 
 
 @overload
