@@ -150,11 +150,11 @@ def _metadata(content: bytes) -> dict[str, str]:
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         buffer = model.Buffers(entry.Buffer())
-        if buffer.DataLength():
-            try:
-                found[entry.Name().decode()] = buffer.DataAsNumpy().tobytes().decode()
-            except UnicodeDecodeError:
-                continue
+        data = buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b""
+        try:
+            found[entry.Name().decode()] = data.decode()
+        except UnicodeDecodeError:
+            continue
     return found
 
 

@@ -166,19 +166,8 @@ def resized(step: Step, mode: str) -> Tensor:
         size = step.integers("size", step.shape[1:3])
     if mode == "bilinear":
         return step.make("RESIZE_BILINEAR", [x, size], step.shape, alignCorners=False, halfPixelCenters=True)
-    for axis, (before, after) in enumerate(zip(image[1:], step.shape[1:3], strict=True), 1):
-        taken = np.arange(after) * before // after
-        scale = np.float32(before) / np.float32(after)
-        if not np.array_equal(taken, np.floor(np.arange(after, dtype=np.float32) * scale)):
-            # The kernel's 32-bit floats would take other pixels.
-            x = step.make("GATHER", [x, step.integers("rows", taken)], _with(x.shape, axis, after), axis=axis)
-    if x.shape[1:3] == step.shape[1:3]:
-        return x
+    # As torch, the kernel finds the pixels by 32-bit floats.
     return step.make("RESIZE_NEAREST_NEIGHBOR", [x, size], step.shape, alignCorners=False, halfPixelCenters=False)
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _unfold(step: Step, op: ops.Unfold) -> Tensor:

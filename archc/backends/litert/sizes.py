@@ -56,8 +56,6 @@ def any_size(graph: Graph) -> bool:
 
 def fixed(op: ops.Op) -> bool:
     """Whether what the file does for an operation is right for images of one height and width only."""
-    if isinstance(op, ops.Resize):
-        return op.mode == "nearest"  # whose pixels are compared with the kernel's at one size
     if isinstance(op, ops.Pool) and op.function == "avg" and op.padding != "valid" and op.kernel != (1, 1):
         own = op.padding == "same" or (op.stride == 1 and all(size % 2 for size in op.kernel))
         return op.count_padding == own and not (op.count_padding and op.padding == "symmetric")

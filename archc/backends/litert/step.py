@@ -103,11 +103,10 @@ class Step:
             SpecError: `unsupported-form`: it does not fit 16 bits.
         """
         full = f"{self.owner}.{name}"
-        value = value.astype(np.float32)
         if not self.half:
-            return self.flat.constant(full, value)
+            return self.flat.constant(full, value.astype(np.float32))
         largest = float(np.abs(value).max(initial=0.0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             message = f"`{full}` holds {largest:.4g}, which does not fit 16 bits"
             raise fail("unsupported-form", message, help="export in f32")
         kept = self.flat.constant(full, value.astype(np.float16))
