@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from archc.api import (
         build,
         check,
+        compile,
         copy_weights,
         diff,
         export,
@@ -44,6 +45,7 @@ _HOMES = {
     "archc.api": (
         "build",
         "check",
+        "compile",
         "copy_weights",
         "diff",
         "export",
@@ -83,6 +85,7 @@ __all__ = [
     "WeightsWarning",
     "build",
     "check",
+    "compile",
     "copy_weights",
     "diff",
     "export",
