@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from archc.backends.litert import rules, sizes
+from archc.backends.litert import rules
 from archc.backends.litert.flat import ACTIVATIONS, Tensor
 from archc.backends.litert.ranges import before
 from archc.backends.litert.step import Step
@@ -32,9 +32,10 @@ def supports(step: Step, op: ops.Op) -> bool:
         return op.function in ("relu", "relu6") and _saturates(step.scale, op.function)
     if isinstance(op, ops.Add):
         return len(step.inputs) == 2
-    if isinstance(op, ops.Pool) and op.function == "avg":
-        same, pads = sizes.padding(op, step.image(0), step.flat.any_size)
-        return pads == sizes.NONE or op.count_padding or same
+    if isinstance(op, ops.Pool):
+        return op.function == "max"  # TFLite's mean has the steps of what it reads: up to three of its result's off
+    if isinstance(op, ops.ResizeToMultiple) or (isinstance(op, ops.Resize) and op.mode == "bilinear"):
+        return step.inputs[0].scale == step.scale  # as the mean
     return type(op) in RULES
 
 
@@ -111,10 +112,6 @@ def _parameters(step: Step, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     )
 
 
-def _pool(step: Step, op: ops.Pool) -> Tensor:
-    return _moved(step, op)
-
-
 def _concat(step: Step, op: ops.Concat) -> Tensor:
     parts = [requantized(step, x) for x in step.inputs]
     return step.make("CONCATENATION", parts, step.shape, scale=step.scale, axis=3)
@@ -135,7 +132,7 @@ RULES: dict[type[ops.Op], Rule] = {
     ops.Add: _binary("ADD"),
     ops.Gate: _binary("MUL"),
     ops.Concat: _concat,
-    ops.Pool: _pool,
+    ops.Pool: _moved,
     ops.GlobalPool: _global_pool,
     ops.Flatten: _moved,
     ops.Dropout: _moved,
