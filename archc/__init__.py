@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archc.api import (
+        bench,
         build,
         check,
         compile,
@@ -43,6 +44,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "archc.api": (
+        "bench",
         "build",
         "check",
         "compile",
@@ -83,6 +85,7 @@ __all__ = [
     "SpecWarning",
     "WeightsError",
     "WeightsWarning",
+    "bench",
     "build",
     "check",
     "compile",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
+
+from archc.backends.litert import integers
 from archc.backends.litert.flat import ACTIVATIONS, Flat, Tensor
 from archc.backends.litert.rules import FUSING, RULES
 from archc.backends.litert.step import Step, layout
@@ -9,7 +12,7 @@ from archc.backends.litert.values import Values
 from archc.backends.protocol import INPUT, Form
 from archc.ir import ops
 from archc.ir.graph import Graph, Node
-from archc.ir.quantization import Quantization
+from archc.ir.quantization import Int8, Quantization, int8_operations
 from archc.ir.state import State
 
 
@@ -25,6 +28,7 @@ class _Writer:
         self.quantization = form.quantization or Quantization()
         self.values = Values(self.flat, self.quantization.values)
         self.shapes = graph.shapes()
+        self.integers = int8_operations(graph, self.quantization)
         self.readers: dict[str, list[Node]] = {}
         for node in graph.nodes:
             for name in node.inputs:
@@ -46,6 +50,8 @@ class _Writer:
 
     def _node(self, node: Node, owner: str) -> list[str]:
         """Write a node; the names of the nodes that are then done."""
+        if node.name in self.integers:
+            return self._integers(self.integers[node.name], owner)
         follower = self._follower(node)
         result = node if follower is None else follower
         step = self._step(node, owner, [self.values.real(name) for name in node.inputs])
@@ -56,6 +62,21 @@ class _Writer:
         if _never_negative(result.op) or (_keeps_sign(result.op) and self.non_negative.issuperset(result.inputs)):
             self.non_negative.add(result.name)
         return [node.name, result.name]
+
+    def _integers(self, operation: Int8, owner: str) -> list[str]:
+        """The same for an operation that computes in int8."""
+        node, activation, result = operation
+        step = self._step(node, owner, [self.values.int8(name) for name in node.inputs])
+        step.scale, step.scales = self.quantization.values[result].scale, self.quantization.weights
+        if activation is not None:
+            assert isinstance(activation.op, ops.Activation)
+            step.activation = activation.op.function
+        if integers.supports(step, node.op):
+            self.values.put(result, integers.RULES[type(node.op)](step, node.op))
+        else:
+            step.inputs = [self.values.real(name) for name in node.inputs]
+            self.values.put(result, RULES[type(node.op)](step, node.op))
+        return [node.name, result]
 
     def _step(self, node: Node, owner: str, inputs: list[Tensor]) -> Step:
         return Step(
@@ -81,24 +102,18 @@ class _Writer:
     def _outputs(self, image: Tensor) -> dict[str, Tensor]:
         """The tensors that the network returns. Each is a tensor of its own, by the output's name."""
         found: dict[str, Tensor] = {}
-        used = {image.index}
+        used = {image.number}
         for name, value in self.graph.outputs.items():
             tensor = self.values.real(value)
-            if tensor.index in used:
+            if tensor.number in used:
                 copy = self.flat.tensor(name, tensor.shape, tensor.dtype)
-                zero = self.flat.constant("pads", _nothing(len(tensor.shape)))
+                zero = self.flat.constant("pads", np.zeros((len(tensor.shape), 2), np.int32))
                 self.flat.op("PAD", [tensor, zero], copy)
                 tensor = copy
             self.flat.rename(tensor, name)
-            used.add(tensor.index)
+            used.add(tensor.number)
             found[name] = tensor
         return found
-
-
-def _nothing(rank: int) -> object:
-    import numpy as np
-
-    return np.zeros((rank, 2), np.int32)
 
 
 def _never_negative(op: ops.Op) -> bool:

@@ -111,7 +111,7 @@ class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's classes hav
 class Tensor(NamedTuple):
     """A tensor of the file. `shape` is that for one image, whatever the batch."""
 
-    index: int
+    number: int
     shape: Shape
     dtype: str
     scale: Scale | None = None
@@ -167,13 +167,13 @@ class Flat:
 
     def widened(self, constant: Tensor) -> Tensor:
         """A constant of 16-bit floats as 32-bit ones."""
-        if constant.index not in self._widened:
+        if constant.number not in self._widened:
             made = schema.TensorT()
             made.shape = np.array(constant.shape, np.int32)
-            name = self._tensors[constant.index].name
-            self._widened[constant.index] = self._add(made, name, constant.shape, "float32", None)
-            self.op("DEQUANTIZE", [constant], self._widened[constant.index])
-        return self._widened[constant.index]
+            name = self._tensors[constant.number].name
+            self._widened[constant.number] = self._add(made, name, constant.shape, "float32", None)
+            self.op("DEQUANTIZE", [constant], self._widened[constant.number])
+        return self._widened[constant.number]
 
     def op(self, kind: str, inputs: Sequence[Tensor | None], *outputs: Tensor, **options: Any) -> None:
         """Add an operator; `options` by the schema's names. An input that is None is left out."""
@@ -181,8 +181,8 @@ class Flat:
         integer = any(tensor.dtype in ("int8", "uint8") for tensor in (*outputs, *inputs[:1]) if tensor)
         version = _VERSIONS.get(kind, (1, 1))[integer]
         made.opcodeIndex = self._codes.setdefault((kind, version), len(self._codes))
-        made.inputs = np.array([-1 if tensor is None else tensor.index for tensor in inputs], np.int32)
-        made.outputs = np.array([tensor.index for tensor in outputs], np.int32)
+        made.inputs = np.array([-1 if tensor is None else tensor.number for tensor in inputs], np.int32)
+        made.outputs = np.array([tensor.number for tensor in outputs], np.int32)
         if kind in _OPTIONS:
             made.builtinOptionsType = getattr(schema.BuiltinOptions, f"{_OPTIONS[kind]}Options")
             made.builtinOptions = getattr(schema, f"{_OPTIONS[kind]}OptionsT")()
@@ -198,8 +198,8 @@ class Flat:
         graph = schema.SubGraphT()
         graph.name = name
         graph.tensors, graph.operators = self._tensors, self._operators
-        graph.inputs = np.array([image[1].index], np.int32)
-        graph.outputs = np.array([tensor.index for tensor in outputs.values()], np.int32)
+        graph.inputs = np.array([image[1].number], np.int32)
+        graph.outputs = np.array([tensor.number for tensor in outputs.values()], np.int32)
         signature = schema.SignatureDefT()
         signature.signatureKey = SIGNATURE
         signature.inputs = [_named(*image)]
@@ -218,7 +218,7 @@ class Flat:
 
     def rename(self, tensor: Tensor, name: str) -> None:
         """Give a tensor another name."""
-        self._tensors[tensor.index].name = name
+        self._tensors[tensor.number].name = name
 
     def _add(self, made: Any, name: str, shape: Shape, dtype: str, scale: Scale | None) -> Tensor:
         made.name, made.type, made.hasRank = name, _TYPES[dtype], True
@@ -246,7 +246,7 @@ def _quantization(scales: Sequence[float], zeros: Sequence[int], axis: int) -> A
 
 def _named(name: str, tensor: Tensor) -> Any:
     made = schema.TensorMapT()
-    made.name, made.tensorIndex = name, tensor.index
+    made.name, made.tensorIndex = name, tensor.number
     return made
 
 

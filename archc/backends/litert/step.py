@@ -41,6 +41,12 @@ class Step:
     """The name that they are kept under."""
     fused: int = 0
     """The activation that its last operator applies, by the schema's number."""
+    scale: Scale | None = None
+    """In int8: the scale of what it gives."""
+    activation: str = ""
+    """In int8: the activation that computes as one with it."""
+    scales: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    """In int8: the scales of weights, by their names in the state."""
     half: bool = False
     """Whether weights are kept in 16 bits."""
     non_negative: frozenset[str] = field(default=frozenset())
@@ -104,6 +110,17 @@ class Step:
             raise fail("unsupported-form", message, help="export in f32")
         kept = self.flat.constant(full, value.astype(np.float16))
         return self.flat.widened(kept)
+
+    def weight_scales(self, key: str, channels: int) -> Sequence[float]:
+        """The scales of a weight in int8, one for each output channel.
+
+        Raises:
+            ValueError: the quantisation does not state them.
+        """
+        found = self.scales.get(key, ())
+        if len(found) != channels:
+            raise ValueError(f"the quantisation states {len(found)} scales for `{key}`, which has {channels} channels")
+        return found
 
     def number(self, value: float) -> Tensor:
         """A constant number."""
