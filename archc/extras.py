@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _EXTRAS = {
@@ -35,6 +38,24 @@ class MissingExtraError(ImportError):
     """A library that one of archc's extras installs is missing; the message says what to install."""
 
 
+_TALKATIVE = ("coremltools", "torch.utils._pytree", "transformers")
+"""Loggers that warn of libraries that archc does not use, and of parts that only macOS has, while they are imported."""
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let the talkative libraries log errors only."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def require(module: str, extra: str) -> Any:
     """Import a module that comes with one of archc's extras.
 
@@ -44,7 +65,7 @@ def require(module: str, extra: str) -> Any:
     """
     package = module.partition(".")[0]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_logs():
             warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
