@@ -63,11 +63,18 @@ def absent(engines: Sequence[str]) -> dict[str, str]:
     for engine in dict.fromkeys(engines):
         library, extra = ("torch", "torch") if engine in BUILT else RUNTIMES[engine][1:3]
         try:
-            if find_spec(library) is None:
+            if not _installed(library):
                 require(library, extra)  # which fails with the message
         except MissingExtraError as error:
             found[engine] = str(error)
     return found
+
+
+def _installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ImportError:
+        return False
 
 
 def version(engine: str) -> str:

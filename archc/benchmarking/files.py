@@ -32,7 +32,6 @@ def write(job: Job, path: Path) -> None:
     )
 
 
-def size(path: Path) -> int:
-    """The bytes of a file, with what belongs to it beside it or inside it."""
-    parts = path.rglob("*") if path.is_dir() else path.parent.glob(f"{path.stem}.*")
-    return sum(part.stat().st_size for part in parts if part.is_file())
+def size(directory: Path) -> int:
+    """The bytes of all files in a directory."""
+    return sum(path.stat().st_size for path in directory.rglob("*") if path.is_file())

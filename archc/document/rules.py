@@ -478,7 +478,7 @@ _TABLE = (
     _error(
         "latency-table",
         "a latency table that cannot be used",
-        "A latency table is a file that `archc bench --per-op` writes. All of its networks were measured under the same "
+        "A latency table is a file that `archc bench --per-op` writes. Its networks were all measured under the same "
         "conditions: runtime and version, precision, threads, batch and machine. A network stands in it once, and "
         "nothing in it is replaced without `--force`.",
         "archc bench mnv3_small --per-op --threads 2 -o one_thread.json --append",
