@@ -69,23 +69,26 @@ class Interpreter:
         A value is freed as soon as nothing reads it any more.
         """
         values: dict[str, Tensor] = {}
-        left = dict(self._readers)
+        left = self.readers()
         for node in self.graph.nodes:
             value = self.compute(node, [values[name] for name in node.inputs]) if node.inputs else images
             values[node.name] = value if visit is None else visit(node, value)
-            for name in _released(node, left):
+            for name in self.released(node, left):
                 del values[name]
         return {key: values[name] for key, name in self.graph.outputs.items()}
 
+    def readers(self) -> dict[str, int]:
+        """How often every value is read, by operations and by whoever called the network."""
+        return dict(self._readers)
 
-def _released(node: Node, left: dict[str, int]) -> Iterator[str]:
-    """The values that nothing reads any more once an operation has run."""
-    for name in node.inputs:
-        left[name] -= 1
-        if not left[name]:
-            yield name
-    if not left.get(node.name):
-        yield node.name
+    def released(self, node: Node, left: dict[str, int]) -> Iterator[str]:
+        """The values that nothing reads any more once an operation has run; `left` counts the reads to come."""
+        for name in node.inputs:
+            left[name] -= 1
+            if not left[name]:
+                yield name
+        if not left.get(node.name):
+            yield node.name
 
 
 def _set(made: nn.Module, name: str, value: Tensor) -> None:
