@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archc.api import (
+        bench,
         build,
         check,
         copy_weights,
@@ -42,6 +43,7 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "archc.api": (
+        "bench",
         "build",
         "check",
         "copy_weights",
@@ -81,6 +83,7 @@ __all__ = [
     "SpecWarning",
     "WeightsError",
     "WeightsWarning",
+    "bench",
     "build",
     "check",
     "copy_weights",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.analysis.latency import LatencyTable
+    from archc.benchmarking.results import Benchmark
     from archc.exporting.export import Exported
     from archc.ir.quantization import Quantization
     from archc.ir.state import State
@@ -124,13 +128,25 @@ def check(
     return tuple(dict.fromkeys(found))
 
 
-def report(graph: Graph | Spec | SpecSource) -> Report:
+def report(graph: Graph | Spec | SpecSource, *, latency: LatencyTable | str | PathLike[str] | None = None) -> Report:
     """Price a network without building it: exact parameters and MACs, shapes, memory, receptive fields.
 
+    Args:
+        graph: a graph, a spec, a file's path, a bundled name, or a mapping.
+        latency: a table that `archc bench --per-op` measured, or its file, which prices the network in milliseconds.
+
     Raises:
-        SpecError: as `load` and `lower`.
+        SpecError: as `load` and `lower`; `latency-table`: a file that is none; `unknown-latency`: an operation of a
+            class that was not measured.
+        OSError: the file cannot be read.
     """
-    return Report(as_graph(graph))
+    found = Report(as_graph(graph))
+    if latency is None:
+        return found
+    from archc.analysis.latency import LatencyTable
+
+    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(Path(latency))
+    return replace(found, latency=table.price(found.graph))
 
 
 @overload
@@ -441,6 +457,68 @@ def export(
         overwrite=overwrite,
         allow=allow,
     )
+
+
+def bench(
+    networks: Any,
+    *,
+    weights: str | PathLike[str] | None = None,
+    seed: int | None = None,
+    source: str = "auto",
+    overrides: Sequence[str] = (),
+    runtimes: str | Sequence[str] = "all",
+    threads: int | Sequence[int] = 1,
+    batch: int | Sequence[int] = 1,
+    precision: str | Sequence[str] = "f32",
+    rounds: int = 10,
+    calibrate: Sequence[str] = (),
+    allow: str | Sequence[str] = (),
+) -> Benchmark:
+    """Time networks on every installed runtime, beside eager torch.
+
+    Each runtime runs in a process of its own, pinned to as many processors as it may use threads, on the file that
+    `archc.export` writes for it. Its outputs are first compared with those of eager torch. Then the processes run in
+    turn for several rounds, and those that wait are stopped.
+
+    Args:
+        networks: what `export` takes, or a list of such.
+        weights: the checkpoint of the one spec; by default, initial weights are timed.
+        seed: of the initial weights, by default 0.
+        source: whose names the checkpoint has.
+        overrides: of the specs; a sweep times every combination.
+        runtimes: names of runtimes, such as `onnxruntime` and `litert`; `eager` and `compiled` are torch's. `all` are
+            those that are installed.
+        threads: numbers of threads, each timed by itself.
+        batch: numbers of images at a time, likewise.
+        precision: `f32`, `f16`, `bf16` or `int8`, likewise.
+        rounds: how often each process runs, for about a quarter of a second.
+        calibrate: files or directories of images, for the ranges of int8; by default random ones, which do for timing.
+        allow: `load`'s.
+
+    Returns:
+        All timings, those that failed among them, with the reason.
+
+    Raises:
+        SpecError, PredictionError, WeightsError: as `export`.
+        ValueError: no such runtime or precision, or more threads than there are processors.
+        MissingExtraError: a runtime that was named is not installed.
+    """
+    from archc.benchmarking.bench import run
+    from archc.benchmarking.networks import networks as opened
+    from archc.benchmarking.plan import Plan, chosen
+
+    many = networks if isinstance(networks, list | tuple) else [networks]
+    plan = Plan(
+        chosen([runtimes] if isinstance(runtimes, str) else runtimes),
+        [threads] if isinstance(threads, int) else threads,
+        [batch] if isinstance(batch, int) else batch,
+        [precision] if isinstance(precision, str) else precision,
+        rounds,
+        tuple(calibrate),
+    )
+    plan.check()
+    found = opened(many, overrides=overrides, weights=weights, seed=seed, source=source, allow=allow)
+    return run(found, plan)
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

@@ -1,5 +1,7 @@
 """Backends: what turns a graph into something that a library runs. One package each; they never import each other.
 
+Importing this imports the names of the backends and little else: commands list them in their help.
+
 `archc.backends.protocol` says what a backend is. To add one: a package with an object `BACKEND`, and an entry in
 `BACKENDS`. Users add their own entries: `BACKENDS["mine"] = Entry("my_package.backend", "my_library")`.
 """
@@ -7,10 +9,13 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
-from archc.backends.protocol import Backend, Builder, Emitter
 from archc.document.diagnostics import did_you_mean, one_of
+from archc.extras import require
+
+if TYPE_CHECKING:
+    from archc.backends.protocol import Backend, Builder, Emitter
 
 
 class Entry(NamedTuple):
@@ -56,6 +61,8 @@ def builder(name: str) -> Builder:
         ValueError: there is none, or it only writes files.
         ImportError: its library is not installed.
     """
+    from archc.backends.protocol import Builder
+
     found = get(name)
     if not isinstance(found, Builder):
         raise ValueError(f"the {name} backend writes files and builds no model")
@@ -67,16 +74,27 @@ def targets() -> tuple[str, ...]:
     return tuple(name for name, entry in BACKENDS.items() if entry.suffix)
 
 
+def check_target(name: str) -> None:
+    """Check that there is a target of this name, without importing its library.
+
+    Raises:
+        ValueError: there is none.
+    """
+    if name not in targets():
+        raise ValueError(f"there is no target {name!r}: {did_you_mean(name, targets()) or one_of(targets())}")
+
+
 def emitter(name: str) -> Emitter:
     """The backend of this name, which must be one that writes files.
 
     Raises:
         ValueError: there is none, or it only builds models.
-        ImportError: its library is not installed.
+        MissingExtraError: its library is not installed.
     """
-    if name not in targets():
-        hint = did_you_mean(name, targets()) or one_of(targets())
-        raise ValueError(f"there is no target {name!r}: {hint}")
+    check_target(name)
+    from archc.backends.protocol import Emitter
+
+    require(BACKENDS[name].library, BACKENDS[name].extra)
     found = get(name)
     assert isinstance(found, Emitter)
     return found
@@ -88,6 +106,8 @@ def of(model: Any) -> Builder | None:
     Only backends whose library its classes come from are imported, the most specific first: on Keras's torch backend, a
     Keras model is a torch module, too.
     """
+    from archc.backends.protocol import Builder
+
     packages = [kind.__module__.partition(".")[0] for kind in type(model).__mro__]
     named = [name for name, entry in BACKENDS.items() if entry.library in packages]
     for name in sorted(named, key=lambda name: packages.index(BACKENDS[name].library)):
@@ -97,4 +117,22 @@ def of(model: Any) -> Builder | None:
     return None
 
 
-__all__ = ["BACKENDS", "Backend", "Builder", "Emitter", "Entry", "builder", "emitter", "get", "of", "targets"]
+def __getattr__(name: str) -> Any:
+    if name in ("Backend", "Builder", "Emitter"):
+        return getattr(importlib.import_module("archc.backends.protocol"), name)
+    raise AttributeError(f"module 'archc.backends' has no attribute {name!r}")
+
+
+__all__ = [
+    "BACKENDS",
+    "Backend",
+    "Builder",
+    "Emitter",
+    "Entry",
+    "builder",
+    "check_target",
+    "emitter",
+    "get",
+    "of",
+    "targets",
+]

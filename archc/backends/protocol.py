@@ -10,7 +10,7 @@ knows its own library's names and layouts, and nothing of files, checkpoints or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -158,6 +158,13 @@ class Builder(Backend):
     def states(self, model: Any, graph: Graph) -> list[str]:
         """What a model holds that is no weight, by its own names: counters of batches, random generators' states."""
         return []
+
+    def operations(self, model: Any) -> Mapping[str, Callable[..., Any]]:
+        """What computes each operation of a model in its library, from the operation's inputs, by the operation's name.
+
+        Operations with weights or settings are the model's own layers. A backend that cannot tell has none.
+        """
+        return {}
 
     def _known(self, model: Any, graph: Graph | None) -> Graph:
         """The graph that was passed, or the model's own."""

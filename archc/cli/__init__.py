@@ -5,11 +5,13 @@ from __future__ import annotations
 import click
 
 import archc
+from archc.cli.bench import bench
 from archc.cli.build import build
 from archc.cli.check import check
 from archc.cli.convert import convert
 from archc.cli.diff import diff
 from archc.cli.explain import explain
+from archc.cli.export import export
 from archc.cli.group import Commands
 from archc.cli.list import list_
 from archc.cli.predict import predict
@@ -31,5 +33,5 @@ Exit codes:  0  fine
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, predict, weights, convert, check, show, diff, list_, explain, schema):
+for command in (report, build, predict, weights, convert, export, bench, check, show, diff, list_, explain, schema):
     main.add_command(command)

@@ -118,6 +118,8 @@ def predict(words: Words, **options: Any) -> int:
     if asked.force and asked.output is None:
         raise click.UsageError("`--force` overwrites what `-o` names, and there is no `-o`.")
     images = find_images(words.images)
+    if Path(words.network).suffix == ".safetensors":
+        check_libraries()  # the file itself cannot be read without one of them
     spec, checkpoint = find(words.network, words.overrides, asked.weights)
     graph = lower(spec)  # its warnings are advice for authors of specs, not for users of networks
     graph = keeping(graph, asked.threshold)

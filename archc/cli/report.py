@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import click
 
 from archc.cli import arguments
@@ -13,7 +15,13 @@ from archc.cli.arguments import Request
 @arguments.as_json
 @click.option("--layers", is_flag=True, help="One line per operation instead of one per stage.")
 @arguments.counter
-def report(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
+@click.option(
+    "--latency",
+    type=click.Path(path_type=Path),
+    metavar="TABLE",
+    help="Add milliseconds, by a table that `archc bench --per-op` measured.",
+)
+def report(request: Request, as_json: bool, layers: bool, counter: str | None, latency: Path | None) -> int:
     """Count a network's cost without building it: shapes, parameters, MACs, memory.
 
     Several values for a key, as in width_mult=0.5,0.75,1.0 or width_mult=range(1,4), compare every combination in
@@ -24,16 +32,16 @@ def report(request: Request, as_json: bool, layers: bool, counter: str | None) -
     if is_sweep(request.overrides):
         if counter or layers:
             raise click.UsageError(f"`--{'counter' if counter else 'layers'}` takes one network, not a sweep.")
-        return _sweep(request, as_json)
-    return _single(request, as_json, layers, counter)
+        return _sweep(request, as_json, latency)
+    return _single(request, as_json, layers, counter, latency)
 
 
-def _single(request: Request, as_json: bool, layers: bool, counter: str | None) -> int:
+def _single(request: Request, as_json: bool, layers: bool, counter: str | None, latency: Path | None) -> int:
     import archc
     from archc.cli.loading import load, lowered
     from archc.cli.output import out, print_json
 
-    counted = archc.report(lowered(load(request.spec, request.overrides)))
+    counted = archc.report(lowered(load(request.spec, request.overrides)), latency=latency)
     compared = None
     if counter:
         from archc.cli.counting import count
@@ -54,12 +62,12 @@ def _single(request: Request, as_json: bool, layers: bool, counter: str | None) 
     return 0
 
 
-def _sweep(request: Request, as_json: bool) -> int:
+def _sweep(request: Request, as_json: bool, latency: Path | None) -> int:
     from archc.cli.loading import variants
     from archc.cli.output import exit_code, out, print_json
     from archc.reporting.sweep import print_sweep
 
-    found = variants(request.spec, request.overrides)
+    found = variants(request.spec, request.overrides, latency)
     if as_json:
         print_json([variant.to_dict() for variant in found])
     else:

@@ -476,6 +476,23 @@ _TABLE = (
         "archc export SPEC --weights FILE --to onnx -o net.onnx",
     ),
     _error(
+        "latency-table",
+        "a latency table that cannot be used",
+        "A latency table is a file that `archc bench --per-op` writes. Its networks were all measured under the same "
+        "conditions: runtime and version, precision, threads, batch and machine. A network stands in it once, and "
+        "nothing in it is replaced without `--force`.",
+        "archc bench mnv3_small --per-op --threads 2 -o one_thread.json --append",
+        2,
+    ),
+    _error(
+        "unknown-latency",
+        "an operation of which a latency table knows nothing",
+        "A latency table prices operations that it has measured, and estimates others from those of their class: the "
+        "same kind, kernel and activation. It cannot price a class of which nothing was measured. Measure a network "
+        "that has such an operation into the table too.",
+        "archc report mobilevit_s --latency measured_on_mnv3.json",
+    ),
+    _error(
         "weights-map",
         "a name map that cannot be used",
         "A name map says what a library calls the tensors of its networks. It is a YAML file with the keys `library` "

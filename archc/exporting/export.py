@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from archc.backends import BACKENDS, emitter
+from archc.backends import BACKENDS, check_target, emitter
 from archc.backends.protocol import Emitter, Form, Precision
 from archc.document.diagnostics import Diagnostic, fail, one_of
 from archc.exporting.metadata import metadata
@@ -69,9 +69,9 @@ def target_of(path: Path, target: str | None) -> str:
     suffixes = {entry.suffix: name for name, entry in BACKENDS.items() if entry.suffix}
     if target is None:
         if path.suffix not in suffixes:
-            raise ValueError(f"no target writes files like `{path}`: the suffix is {one_of(suffixes)}")
+            raise ValueError(f"no target writes files like `{path}`: its suffix must be {one_of(suffixes)}")
         return suffixes[path.suffix]
-    emitter(target)
+    check_target(target)
     if path.suffix != BACKENDS[target].suffix:
         raise ValueError(f"`{path}` does not end in `{BACKENDS[target].suffix}`, as the files of {target} do")
     return target

@@ -69,7 +69,7 @@ def from_json(value: Mapping[str, Any]) -> Graph:
 def _graph(graph: Graph) -> Json:
     return {
         "name": graph.name,
-        "input": {"name": graph.input.name, **_attributes(graph.input.op), "shape": _shape(graph.input.shape)},
+        "input": {"name": graph.input.name, **attributes(graph.input.op), "shape": shape_json(graph.input.shape)},
         "stages": dict(graph.stages),
         "regions": [_region(region) for region in graph.regions],
         "outputs": dict(graph.outputs),
@@ -89,7 +89,7 @@ def _read_graph(value: Mapping[str, Any], spec: str | None = None) -> Graph:
     preprocessing, detector = value["preprocessing"], value["detector"]
     return Graph(
         value["name"],
-        Node(value["input"]["name"], _read_input(value["input"]), (), _read_shape(value["input"]["shape"])),
+        Node(value["input"]["name"], _read_input(value["input"]), (), read_shape(value["input"]["shape"])),
         tuple(_read_region(region) for region in value["regions"]),
         dict(value["stages"]),
         dict(value["outputs"]),
@@ -125,7 +125,7 @@ def _region(region: Region) -> Json:
         "level": region.level,
         "shares": region.shares,
         "inputs": list(region.inputs),
-        "placeholders": [_shape(placeholder.shape) for placeholder in subgraph.placeholders],
+        "placeholders": [shape_json(placeholder.shape) for placeholder in subgraph.placeholders],
         "scopes": dict(subgraph.scopes),
         "result": subgraph.result.name,
         "nodes": [_node(node) for node in subgraph.nodes],
@@ -134,7 +134,7 @@ def _region(region: Region) -> Json:
 
 def _read_region(value: Mapping[str, Any]) -> Region:
     stage, index = value["source"]
-    shapes = [_read_shape(shape) for shape in value["placeholders"]]
+    shapes = [read_shape(shape) for shape in value["placeholders"]]
     placeholders = tuple(Node(f"@{number}", Input(), (), shape) for number, shape in enumerate(shapes))
     nodes = tuple(_read_node(node) for node in value["nodes"])
     results = {node.name: node for node in (*placeholders, *nodes)}
@@ -156,9 +156,9 @@ def _node(node: Node) -> Json:
     return {
         "name": node.name,
         "op": node.op.kind,
-        "attributes": _attributes(node.op),
+        "attributes": attributes(node.op),
         "inputs": list(node.inputs),
-        "shape": _shape(node.shape),
+        "shape": shape_json(node.shape),
         "weights": [
             {
                 "name": weight.name,
@@ -176,13 +176,19 @@ def _read_node(value: Mapping[str, Any]) -> Node:
         Weight(w["name"], tuple(w["shape"]), w["trainable"], Distribution(**w["initial"])) for w in value["weights"]
     )
     inputs = tuple(value["inputs"])
-    return Node(value["name"], _read_op(value), inputs, _read_shape(value["shape"]), weights)
+    return Node(value["name"], read_op(value), inputs, read_shape(value["shape"]), weights)
 
 
-def _read_op(value: Mapping[str, Any]) -> Op:
+def read_op(value: Mapping[str, Any]) -> Op:
+    """The operation of a node's JSON form.
+
+    Raises:
+        ValueError: there is no such operation.
+    """
     kind = KINDS.get(value["op"])
     if kind is None:
-        raise ValueError(f"there is no operation `{value['op']}`, which `{value['name']}` is")
+        named = f", which `{value['name']}` is" if "name" in value else ""
+        raise ValueError(f"there is no operation `{value['op']}`{named}")
     return kind(**{name: _tupled(attribute) for name, attribute in value["attributes"].items()})
 
 
@@ -192,7 +198,8 @@ def _read_input(value: Mapping[str, Any]) -> Input:
     return Input(value["dtype"])
 
 
-def _attributes(op: Op) -> Json:
+def attributes(op: Op) -> Json:
+    """An operation's attributes as plain values."""
     return {field.name: _plain(getattr(op, field.name)) for field in fields(op)}
 
 
@@ -204,9 +211,11 @@ def _tupled(value: Any) -> Any:
     return tuple(_tupled(item) for item in value) if isinstance(value, list) else value
 
 
-def _shape(shape: Shape) -> Json:
+def shape_json(shape: Shape) -> Json:
+    """A shape's JSON form."""
     return {"kind": _SHAPE_KINDS[type(shape)], "sizes": list(shape)}
 
 
-def _read_shape(value: Mapping[str, Any]) -> Shape:
+def read_shape(value: Mapping[str, Any]) -> Shape:
+    """The shape of a JSON form."""
     return _SHAPES[value["kind"]](*value["sizes"])

@@ -54,6 +54,7 @@ SAMPLES: Mapping[str, Make] = {
     "add": _with(ops.Activation("relu"), ops.Add()),
     "gate": _with(ops.GlobalPool(), ops.Gate()),
     "concat": _with(ops.Activation("relu"), ops.Concat()),
+    "normalize": _one(ops.Normalize((1.0, 2.0, 3.0, 4.0, 5.0, 6.0), (0.5, 0.25, 2.0, 1.0, 3.0, 0.125), reverse=True)),
     "pool": _one(ops.Pool("max", (3, 3), 2)),
     "global_pool": _one(ops.GlobalPool()),
     "flatten": _one(ops.Flatten()),

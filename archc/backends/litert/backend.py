@@ -1,0 +1,50 @@
+"""LiteRT behind archc's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archc.backends.litert import sizes
+from archc.backends.litert.emit import emit
+from archc.backends.litert.rules import supports
+from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
+from archc.document.diagnostics import fail
+from archc.ir.graph import Graph
+from archc.ir.ops import Op
+from archc.ir.state import State
+
+
+class LiteRT(Emitter):
+    """`.tflite` files, channels last; of a detector, the plain network with the heads on its levels."""
+
+    name = "litert"
+    suffix = ".tflite"
+    precisions = ("f32", "f16", "int8")
+
+    def supports(self, op: Op) -> bool:
+        """Whether there is a rule for it."""
+        return supports(op)
+
+    def covers(self, graph: Graph) -> Graph:
+        """Without what makes boxes, and without what runs on proposals."""
+        return raw(graph)
+
+    def any_size(self, graph: Graph) -> bool:
+        """Whether no operation of the file depends on the height and width."""
+        return not any(sizes.fixed(node, graph.shapes()) for node in self.covers(graph).nodes)
+
+    def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
+        """See `Emitter.emit`."""
+        self.require(graph)
+        check(state, graph)
+        if form.boxes:
+            message = "a `.tflite` file returns a detector's raw predictions, and no boxes"
+            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
+        covered = self.covers(graph)
+        if form.any_size and not self.any_size(graph):
+            message = f"a `.tflite` file for `{graph.name}` takes images of one size only"
+            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        path.write_bytes(emit(covered, state, form))
+
+
+BACKEND = LiteRT()

@@ -1,0 +1,49 @@
+"""ONNX behind archc's protocol."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from archc.analysis.sizes import takes_any_size
+from archc.backends.onnx.emit import network
+from archc.backends.onnx.rules import supports
+from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
+from archc.document.diagnostics import fail
+from archc.ir.graph import Graph
+from archc.ir.ops import Op
+from archc.ir.state import State
+
+
+class ONNX(Emitter):
+    """`.onnx` files."""
+
+    name = "onnx"
+    suffix = ".onnx"
+    precisions = ("f32", "f16", "int8")
+
+    def supports(self, op: Op) -> bool:
+        """Whether there is a rule for it."""
+        return supports(op)
+
+    def covers(self, graph: Graph) -> Graph:
+        """Without what runs on proposals."""
+        return raw(graph)
+
+    def any_size(self, graph: Graph) -> bool:
+        """Whether no layer depends on the size of the feature maps."""
+        return takes_any_size(raw(graph))
+
+    def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
+        """See `Emitter.emit`."""
+        self.require(graph)
+        check(state, graph)
+        if form.any_size and not self.any_size(graph):
+            message = f"an `.onnx` file for `{graph.name}` takes images of one size only"
+            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        made = network(raw(graph), state, form)
+        if form.boxes:
+            raise fail("unsupported-form", "an `.onnx` file returns a detector's raw predictions, and no boxes")
+        path.write_bytes(made.finish())
+
+
+BACKEND = ONNX()

@@ -1,0 +1,124 @@
+"""From a graph and its weights to the nodes of an ONNX model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from archc.backends.onnx.halves import half
+from archc.backends.onnx.quantized import Quantizer
+from archc.backends.onnx.rules import RULES
+from archc.backends.onnx.step import Step
+from archc.backends.onnx.writer import Dim, Writer
+from archc.backends.protocol import INPUT, Form
+from archc.ir import ops
+from archc.ir.graph import Graph, Node
+from archc.ir.state import State
+
+
+class Output(NamedTuple):
+    """A value that the file returns: its name in the writer, its type as NumPy calls it, and its shape."""
+
+    value: str
+    dtype: str
+    shape: Sequence[Dim]
+
+
+class Emission:
+    """A network as nodes of a model that is not finished yet.
+
+    More nodes may follow: `writer.add` takes the values of `outputs`, and `outputs` may be set anew before `finish`.
+    """
+
+    input: str = INPUT
+    """The value of the image."""
+
+    def __init__(self, graph: Graph, state: State, form: Form) -> None:
+        self.graph, self.state, self.form = graph, state, form
+        self.writer = Writer()
+        self.writer.reserve(INPUT, *graph.outputs, *(node.name for node in graph.nodes))
+        self._dtype = np.dtype(np.float16 if form.precision == "f16" else np.float32)
+        self._shapes = graph.shapes()
+        self._quantizer = Quantizer(self.writer, graph, form.quantization) if form.quantization else None
+        self._values = {graph.input.name: self._image()}
+        for region in graph.regions:
+            for local, node in zip(region.subgraph.nodes, region.nodes(), strict=True):
+                self._values[node.name] = self._write(node, region.owner(local.name))
+        self.writer.scope = ""
+        self.outputs = {key: self._output(key, name) for key, name in graph.outputs.items()}
+        """What the file returns, by name: at first, the network's outputs as 32-bit floats."""
+
+    def finish(self) -> bytes:
+        """The file."""
+        source = self.graph.input
+        assert isinstance(source.op, ops.Input)
+        channels, height, width = source.shape
+        size = ("height", "width") if self.form.any_size else (height, width)
+        image = (INPUT, source.op.dtype, (self.form.batch or "batch", channels, *size))
+        self.writer.name({key: output.value for key, output in self.outputs.items()}, keep=INPUT)
+        outputs = [(key, dtype, shape) for key, (_, dtype, shape) in self.outputs.items()]
+        return self.writer.model(self.graph.name, image, outputs, self.form.metadata)
+
+    def _image(self) -> str:
+        """The input as numbers to compute with. Pixels are normalised as 32-bit floats."""
+        self.writer.scope = INPUT
+        if self._pixels:
+            return self.writer.cast(INPUT, np.float32)
+        image = INPUT if self._dtype == np.float32 else self.writer.cast(INPUT, self._dtype)
+        return self._quantizer.held(self.graph.input.name, image) if self._quantizer else image
+
+    @property
+    def _pixels(self) -> bool:
+        return self.graph.input.op == ops.Input("uint8")
+
+    def _write(self, node: Node, owner: str) -> str:
+        """Write an operation; the value of its result."""
+        self.writer.scope = node.name
+        normalising = self._pixels and node.inputs == (self.graph.input.name,)
+        step = Step(
+            self.writer,
+            node,
+            self._own_name(node),
+            [self._values[name] for name in node.inputs],
+            tuple([self._shapes[name] for name in node.inputs]),
+            {weight.name: self.state[f"{owner}.{weight.name}"] for weight in node.weights},
+            owner,
+            self.form.any_size,
+            np.dtype(np.float32) if normalising else self._dtype,
+        )
+        if self._dtype == np.float16:
+            step.parameter = half
+        if self._quantizer is not None:
+            return self._quantizer.write(step)
+        value = RULES[type(node.op)](step, node.op)
+        return self.writer.cast(value, self._dtype) if step.dtype != self._dtype else value
+
+    def _own_name(self, node: Node) -> str:
+        """An operation's value has its name, unless the network returns something else by that name."""
+        taken = self.graph.outputs.get(node.name, node.name) != node.name
+        return self.writer.fresh("value") if taken else node.name
+
+    def _output(self, key: str, name: str) -> Output:
+        value = self._values[name]
+        if self._dtype != np.float32:
+            self.writer.scope = key
+            value = self.writer.cast(value, np.float32)
+        return Output(value, "float32", self._dims(key, name))
+
+    def _dims(self, key: str, name: str) -> list[Dim]:
+        """The shape of an output, with names for what is left open."""
+        shape, batch = self._shapes[name], self.form.batch
+        first: Dim = batch or "batch"
+        if isinstance(shape, ops.Tokens):
+            sequences: Dim = batch * shape.positions if batch else f"{key}_sequences"
+            return [sequences, f"{key}_length" if self.form.any_size else shape.length, shape.channels]
+        if self.form.any_size and isinstance(shape, ops.Image):
+            return [first, shape.channels, f"{key}_height", f"{key}_width"]
+        return [first, *shape]
+
+
+def network(graph: Graph, state: State, form: Form) -> Emission:
+    """The nodes of a graph that is supported, with a state that fits."""
+    return Emission(graph, state, form)

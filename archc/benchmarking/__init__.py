@@ -1,0 +1,1 @@
+"""Benchmarks: every installed runtime beside eager torch, each in a process of its own."""

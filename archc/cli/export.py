@@ -1,0 +1,176 @@
+"""`archc export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from archc.backends import targets
+from archc.cli import arguments
+from archc.cli.arguments import Request
+
+ANY = "any"
+
+
+class Size(click.ParamType[Any]):
+    """`224`, `224x320` (height × width) or `any`; as (height, width), or `any`."""
+
+    name = "size"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if value == ANY or isinstance(value, tuple):
+            return value
+        sides = str(value).lower().replace("×", "x").split("x")
+        if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) for side in sides):
+            self.fail(f"`{value}` is no size: write 224, 224x320 (height × width), or {ANY}", param, ctx)
+        return int(sides[0]), int(sides[-1])
+
+
+class Batch(click.ParamType[Any]):
+    """A number of images from 1, or `dynamic`, which gives 0."""
+
+    name = "batch"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Read the text."""
+        if value in ("dynamic", 0):
+            return 0
+        if not str(value).isdecimal() or not int(value):
+            self.fail(f"`{value}` is no batch: write a number of images, or dynamic", param, ctx)
+        return int(value)
+
+
+weights = click.option(
+    "--weights", type=click.Path(path_type=Path), help="The checkpoint: archc's own, or of a library that archc knows."
+)
+source = click.option("--source", default="auto", show_default=True, help="The library whose names the checkpoint has.")
+size = click.option(
+    "--size",
+    type=Size(),
+    metavar="N|HxW|any",
+    help="The size of images, in place of the spec's; `any` for every size that the network can take.  "
+    "[default: any where the target can, else the spec's]",
+)
+batch = click.option(
+    "--batch", type=Batch(), default="dynamic", show_default=True, metavar="N|dynamic", help="Images at a time."
+)
+to = click.option("--to", type=click.Choice(targets()), help="The target.  [default: by the suffix of the file]")
+preprocess = click.option(
+    "--preprocess",
+    is_flag=True,
+    help="Take RGB pixels from 0 to 255 (uint8) and normalise them inside the network.",
+)
+classes = click.option(
+    "--classes",
+    metavar="FILE",
+    help="Names of the classes to state in the file, one per line; `none` for none.  [default: as in `archc predict`]",
+)
+
+
+@click.command(short_help="Write a trained network into a file for a runtime.")
+@arguments.request()
+@weights
+@click.option(
+    "--seed",
+    type=click.IntRange(0, 2**63 - 1),
+    help="Export the initial weights of this seed in place of a checkpoint, to try a network's speed.",
+)
+@source
+@to
+@click.option(
+    "-o",
+    "--output",
+    type=arguments.output_path(),
+    required=True,
+    help="The file to write: .onnx, .tflite, .xml (OpenVINO), .pte (ExecuTorch), .mlpackage (Core ML), .pt2 (torch).",
+)
+@click.option(
+    "--precision",
+    type=click.Choice(["f32", "f16"]),
+    default="f32",
+    show_default=True,
+    help="The type of numbers inside. `archc quantize` writes int8.",
+)
+@preprocess
+@size
+@batch
+@click.option(
+    "--nms", is_flag=True, help="For a detector: return boxes, labels and scores, in place of raw predictions."
+)
+@classes
+@click.option(
+    "--check",
+    "images",
+    multiple=True,
+    metavar="IMAGE",
+    help="Compare the file with the network on these images too: files, directories, or globs in quotes. Repeatable.",
+)
+@click.option("--no-check", is_flag=True, help="Do not run the file.")
+@arguments.force
+@arguments.as_json
+def export(
+    request: Request,
+    *,
+    output: Path,
+    to: str | None,
+    size: tuple[int, int] | str | None,
+    batch: int,
+    images: tuple[str, ...],
+    no_check: bool,
+    force: bool,
+    as_json: bool,
+    **options: Any,
+) -> None:
+    """Write a trained network into a file, and check the file against the network.
+
+    SPEC is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote. Norms
+    are folded, and what only training needs is left out. The file is then run in its runtime beside the network in
+    torch, on random numbers and on the images that `--check` names, and the largest difference is printed. A file that
+    differs by more than rounding explains is not kept.
+
+    The input is called `image`, and the outputs have the names of the spec's outputs. The file states its spec, so
+    `archc predict FILE IMAGE` and `archc report FILE` need nothing else.
+    """
+    from archc.api import export as write
+    from archc.cli.output import out, print_json, show_diagnostics
+    from archc.document.diagnostics import no_python_warnings
+    from archc.exporting.export import target_of
+    from archc.reporting.exported import print_exported
+
+    if images and no_check:
+        raise click.UsageError("`--check` and `--no-check` exclude each other.")
+    try:
+        target = target_of(output, to)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+    if not force:
+        arguments.refuse_existing([output])
+    arguments.refuse_sources([output], [path for path in (options["weights"], Path(request.spec)) if path is not None])
+    with no_python_warnings():
+        written = write(
+            request.spec,
+            output,
+            to=target,
+            overrides=request.overrides,
+            size=size if isinstance(size, tuple) else None,
+            any_size=True if size == ANY else None,
+            batch=batch or None,
+            check=False if no_check else _found(images) or True,
+            overwrite=force,
+            allow=arguments.allowed(),
+            **options,
+        )
+    show_diagnostics(written.warnings)
+    if as_json:
+        print_json(written.to_dict())
+    else:
+        print_exported(out(), written)
+
+
+def _found(images: tuple[str, ...]) -> list[Path]:
+    from archc.prediction.sources import find_images
+
+    return find_images(images)
