@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Literal, get_args
 
 import numpy as np
 import torch
@@ -15,29 +16,35 @@ from archc.ir.graph import Graph, Node
 from archc.ir.ops import Conv, Linear, pads_same, pads_symmetric
 from archc.ir.quantization import Quantization, int8_operations
 from archc.ir.state import Array, State
+from archc.quantization.ranges import with_room
 from archc.quantization.rounding import best_scales, compensated, round_kernel, statistics
 from archc.quantization.simulate import Simulation
 
-POSITIONS = 256
-"""The most positions of each image that a layer's inputs are sampled at."""
+Rounding = Literal["nearest", "grouped", "all"]
+"""Which kernels are rounded by their layer's inputs: none, those of grouped convolutions (depthwise ones), or all."""
+ROUNDINGS: tuple[Rounding, ...] = get_args(Rounding)
+
+SAMPLES = 8
+"""How many samples of a layer's inputs are taken for each number of a group's inputs."""
+_FEWEST = 2048
 
 
 def correct(
-    graph: Graph, state: State, quantization: Quantization, images: Array, *, rounding: bool = True
+    graph: Graph, state: State, quantization: Quantization, images: Array, *, rounding: Rounding = "nearest"
 ) -> tuple[State, Quantization]:
     """Correct the int8 layers of a network, the first ones first, so that each makes up for those before it.
 
     The mean of each output channel becomes what it is in float, by the bias (Nagel et al. 2019, arXiv:1906.04721,
-    section 4.2). With `rounding`, kernels are rounded as `archc.quantization.rounding` says. They are then multiples
-    of their scales, so that rounding them to the nearest changes nothing. A layer without a bias, and one whose weights
-    several rows use, stays as it is.
+    section 4.2). Kernels that `rounding` names are rounded as `archc.quantization.rounding` says. They are then
+    multiples of their scales, so that rounding them to the nearest changes nothing. A layer without a bias, and one
+    whose weights several rows use, stays as it is.
 
     Args:
         graph: a network after `inference`.
         state: its weights.
         quantization: its int8 values and scales.
         images: the network's input, [images, channels, height, width].
-        rounding: whether kernels change, or only biases.
+        rounding: which kernels change.
 
     Returns:
         The new weights, and the quantization with their scales.
@@ -60,7 +67,8 @@ def correct(
             wanted = exact.compute(node, ours)
             if node.name in chosen and isinstance(node.op, Conv | Linear) and node.name not in skipped:
                 key = f"{node.name}.weight"
-                if rounding:
+                grouped = isinstance(node.op, Conv) and node.op.groups > 1
+                if rounding == "all" or (rounding == "grouped" and grouped):
                     found = _rounded(node.op, torch.tensor(state[key]), ours[0], theirs[0])
                     if found is not None:
                         changed[key], scales[key] = found
@@ -70,7 +78,7 @@ def correct(
             pairs[node.name] = wanted, held.held(node, held.compute(node, theirs))
         for name in exact.released(node, left):
             del pairs[name]
-    return changed, replace(quantization, weights=scales)
+    return changed, with_room(graph, changed, replace(quantization, weights=scales))
 
 
 def _corrected(held: Simulation, node: Node, wanted: Tensor, inputs: Sequence[Tensor]) -> Array:
@@ -105,7 +113,9 @@ def _places(op: Conv | Linear, value: Tensor) -> Tensor:
         return torch.zeros(0, 2, dtype=torch.long)
     height, width = _patches(op, value[:1, :1]).shape[2:4]
     every = torch.cartesian_prod(torch.arange(height), torch.arange(width))
-    chosen = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:POSITIONS]
+    inputs = value.shape[1] // op.groups * op.kernel[0] * op.kernel[1]
+    wanted = -(-max(_FEWEST, SAMPLES * inputs) // len(value))
+    chosen = torch.randperm(len(every), generator=torch.Generator().manual_seed(0))[:wanted]
     return every[chosen]
 
 

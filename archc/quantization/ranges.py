@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -20,6 +21,10 @@ METHODS: tuple[Method, ...] = get_args(Method)
 
 PERCENTILE = 99.99
 """The numbers in percent that `percentile` keeps inside the range; the rest are cut on either side."""
+_LARGEST = 2.0**30
+"""The largest bias in steps; half of what 32 bits hold, so that sums have room too."""
+_SMALLEST = 2.0**-20
+"""The smallest scale of a kernel's channel, as a share of the largest one: runtimes multiply by the ratio of scales."""
 _CUTS = np.linspace(0.3, 1.0, 36)
 
 
@@ -31,7 +36,7 @@ def ranges(graph: Graph, observed: Mapping[str, Observed], method: Method) -> di
     the input and of some activations.
     """
     found: dict[str, Range] = {}
-    known = _known(graph)
+    known = known_ranges(graph)
     for names in range_groups(graph, observed):
         stated = [known[name] for name in names if name in known]
         if stated and len(names) == len(stated):
@@ -57,10 +62,32 @@ def quantization_of(
     graph: Graph, state: State, observed: Mapping[str, Observed], floats: Collection[str], method: Method
 ) -> Quantization:
     """Ranges and scales together."""
-    return Quantization(ranges(graph, observed, method), weight_scales(graph, state), frozenset(floats))
+    found = Quantization(ranges(graph, observed, method), weight_scales(graph, state), frozenset(floats))
+    return with_room(graph, state, found)
 
 
-def _known(graph: Graph) -> dict[str, Range]:
+def with_room(graph: Graph, state: State, quantization: Quantization) -> Quantization:
+    """The same with the scales of kernels so large that all biases fit into 32 bits.
+
+    The kernel of a channel that a network does not use may be all but zero beside its bias. Such a kernel becomes zero.
+    """
+    scales = dict(quantization.weights)
+    for region in graph.regions:
+        for node, local in zip(region.nodes(), region.subgraph.nodes, strict=True):
+            owner = region.owner(local.name)
+            if f"{owner}.weight" not in scales or node.inputs[0] not in quantization.values:
+                continue
+            found = np.asarray(scales[f"{owner}.weight"])
+            fewest = np.full(len(found), found.max() * _SMALLEST)
+            if f"{owner}.bias" in state:
+                step = quantization.values[node.inputs[0]].scale.scale
+                fewest = np.maximum(fewest, np.abs(state[f"{owner}.bias"].astype(np.float64)) / (step * _LARGEST))
+            if (found < fewest).any():
+                scales[f"{owner}.weight"] = tuple(np.maximum(found, fewest).tolist())
+    return replace(quantization, weights=scales)
+
+
+def known_ranges(graph: Graph) -> dict[str, Range]:
     """Ranges that follow from the network alone."""
     found: dict[str, Range] = {}
     pixels = _range_of_pixels(graph.preprocessing)

@@ -37,12 +37,12 @@ class Statistics(NamedTuple):
 
 def statistics(exact: Tensor, held: Tensor) -> Statistics:
     """The statistics of inputs [groups, samples, inputs], in float and in int8."""
-    exact, held = exact.double(), held.double()
     exact = exact - exact.mean(1, keepdim=True)
     held = held - held.mean(1, keepdim=True)
     count = exact.shape[1]
     turned = exact.transpose(1, 2)
-    return Statistics(held.transpose(1, 2) @ held / count, turned @ held / count, count)
+    variance, mixed = held.transpose(1, 2) @ held / count, turned @ held / count
+    return Statistics(variance.double(), mixed.double(), count)
 
 
 def damped(found: Statistics) -> Tensor:

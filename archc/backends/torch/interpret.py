@@ -30,7 +30,9 @@ class Interpreter:
         """
         check(state, graph)
         self.graph = graph
-        self.owner = {region.full(n.name): region.owner(n.name) for region in graph.regions for n in region.subgraph.nodes}
+        self.owner = {
+            region.full(n.name): region.owner(n.name) for region in graph.regions for n in region.subgraph.nodes
+        }
         """Where the weights of an operation are kept, by its name."""
         self._layers: dict[str, nn.Module] = {}
         self._readers: dict[str, int] = {}
