@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
+    from archc.quantization.quantize import Quantized
+    from archc.quantization.ranges import Method
     from archc.weights.carrying.copy import CopyReport
     from archc.weights.carrying.report import LoadReport
 
@@ -563,6 +565,98 @@ def bench(
     plan.check()
     found = opened(many, overrides=overrides, weights=weights, seed=seed, source=source, allow=allow)
     return run(found, plan)
+
+
+def quantize(
+    network: nn.Module | Graph | Spec | SpecSource | Any,
+    images: Images | None = None,
+    *,
+    to: str | None = None,
+    path: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    state: State | None = None,
+    seed: int | None = None,
+    source: str = "auto",
+    overrides: Sequence[str] = (),
+    ranges: str | PathLike[str] | None = None,
+    method: Method | None = None,
+    check: Images | None = None,
+    keep_float: str | Sequence[str] = (),
+    min_agreement: float | None = None,
+    by_row: bool = False,
+    preprocess: bool = False,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    any_size: bool | None = None,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    overwrite: bool = False,
+    allow: str | Sequence[str] = (),
+) -> Quantized:
+    """Quantise a trained network to int8, measure what that changes, and write it into a file.
+
+    Norms are folded, and channels equalised (`archc.transforms.equalise`). Images give the range of every value, and
+    correct the biases for what int8 loses. Kernels have one scale for each output channel. The network in int8 is then
+    compared with float on the images: simulated in torch, and by the file in its runtime.
+
+    Args:
+        network: as in `export`.
+        images: what to calibrate on, as in `predict`; prepared as the spec's `input` says. Some dozens that look like
+            the network's later ones are enough.
+        to: `onnx`, `litert`, `openvino` or `executorch`; by default, the suffix of `path` decides.
+        path: the file to write; without it, none is written.
+        weights: as in `export`, and so are `state`, `seed`, `source`, `overrides`, `preprocess`, `size`, `batch`,
+            `any_size`, `classes`, `overwrite` and `allow`.
+        ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
+        method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        check: other images to compare on.
+        keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one
+            after the other, until `min_agreement` is reached.
+        min_agreement: the share of images, from 0 to 1, that must keep their most probable class: of `check` where
+            there is one, else of `images`.
+        by_row: measure what every row loses alone in int8.
+
+    Raises:
+        SpecError: as `export`; `low-agreement`: the share is less than `min_agreement`, and no file is kept;
+            `wrong-ranges`: the ranges are not this network's; `unknown-row`.
+        PredictionError: `no-weights`, no images, or images that cannot be used.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        FileExistsError: the file exists, and may not be overwritten.
+        ValueError: no such target, or arguments that do not go together.
+        ImportError: a library is not installed. Calibration needs torch.
+
+    Warns:
+        SpecWarning: an image has another class in int8 (`prediction-changed`).
+    """
+    from archc.quantization.calibrate import DEFAULT
+    from archc.quantization.quantize import quantize as run
+
+    quantized = run(
+        network,
+        images,
+        to=to,
+        path=path,
+        weights=weights,
+        state=state,
+        seed=seed,
+        source=source,
+        overrides=overrides,
+        ranges=ranges,
+        method=method or DEFAULT,
+        check=check,
+        keep_float=keep_float,
+        min_agreement=min_agreement,
+        by_row=by_row,
+        preprocess=preprocess,
+        size=size,
+        batch=batch,
+        any_size=any_size,
+        classes=classes,
+        overwrite=overwrite,
+        allow=allow,
+    )
+    for warning in quantized.warnings:
+        warnings.warn(str(warning), SpecWarning, stacklevel=2)
+    return quantized
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:
