@@ -12,11 +12,11 @@ from archc.backends.litert.values import Values
 from archc.backends.protocol import INPUT, Form
 from archc.ir import ops
 from archc.ir.graph import Graph, Node
-from archc.ir.quantization import Int8, Quantization, int8_operations
+from archc.ir.quantization import Int8, Quantization, int8_operations, numbers
 from archc.ir.state import State
 
 
-def emit(graph: Graph, state: State, form: Form) -> bytes:
+def emit(graph: Graph, state: State, form: Form) -> bytearray:
     """The file of a graph that is supported, with a state that fits."""
     return _Writer(graph, state, form).write()
 
@@ -36,7 +36,7 @@ class _Writer:
         self.returned = {*graph.outputs.values(), *graph.levels.values()}
         self.non_negative: set[str] = set()
 
-    def write(self) -> bytes:
+    def write(self) -> bytearray:
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
         image = self.flat.tensor(INPUT, layout(source.shape), source.op.dtype)
@@ -54,29 +54,34 @@ class _Writer:
             return self._integers(self.integers[node.name], owner)
         follower = self._follower(node)
         result = node if follower is None else follower
-        step = self._step(node, owner, [self.values.real(name) for name in node.inputs])
+        step = self._step(node, owner, [self.values.real(name) for name in numbers(node)])
         if follower is not None:
             assert isinstance(follower.op, ops.Activation)
             step.fused = ACTIVATIONS[follower.op.function]
         self.values.put(result.name, RULES[type(node.op)](step, node.op))
-        if _never_negative(result.op) or (_keeps_sign(result.op) and self.non_negative.issuperset(result.inputs)):
-            self.non_negative.add(result.name)
-        return [node.name, result.name]
+        return self._done(node, result)
 
     def _integers(self, operation: Int8, owner: str) -> list[str]:
         """The same for an operation that computes in int8."""
-        node, activation, result = operation
-        step = self._step(node, owner, [self.values.int8(name) for name in node.inputs])
-        step.scale, step.scales = self.quantization.values[result].scale, self.quantization.weights
+        node, activation, _ = operation
+        result = node if activation is None else activation
+        step = self._step(node, owner, [self.values.int8(name) for name in numbers(node)])
+        step.scale, step.scales = self.quantization.values[result.name].scale, self.quantization.weights
         if activation is not None:
             assert isinstance(activation.op, ops.Activation)
             step.activation = activation.op.function
         if integers.supports(step, node.op):
-            self.values.put(result, integers.RULES[type(node.op)](step, node.op))
+            self.values.put(result.name, integers.RULES[type(node.op)](step, node.op))
         else:
-            step.inputs = [self.values.real(name) for name in node.inputs]
-            self.values.put(result, RULES[type(node.op)](step, node.op))
-        return [node.name, result]
+            step.inputs = [self.values.real(name) for name in numbers(node)]
+            self.values.put(result.name, RULES[type(node.op)](step, node.op))
+        return self._done(node, result)
+
+    def _done(self, node: Node, result: Node) -> list[str]:
+        """Note what is known of a result; the names of the nodes that are done."""
+        if _never_negative(result.op) or (_keeps_sign(result.op) and self.non_negative.issuperset(result.inputs)):
+            self.non_negative.add(result.name)
+        return [node.name, result.name]
 
     def _step(self, node: Node, owner: str, inputs: list[Tensor]) -> Step:
         return Step(
@@ -86,6 +91,7 @@ class _Writer:
             tuple([self.shapes[name] for name in node.inputs]),
             {weight.name: self.state[f"{owner}.{weight.name}"] for weight in node.weights},
             owner,
+            self.values.some(node.inputs[1]) if len(numbers(node)) < len(node.inputs) else None,
             half=self.form.precision == "f16",
             non_negative=frozenset(self.non_negative) if isinstance(node.op, ops.Pool) else frozenset(),
         )

@@ -35,6 +35,8 @@ _OPTIONS = {
     "RESIZE_BILINEAR": "ResizeBilinear",
     "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor",
     "RESHAPE": "Reshape",
+    "SHAPE": "Shape",
+    "SLICE": "Slice",
     "MEAN": "Reducer",
     "TRANSPOSE": "Transpose",
     "PAD": "Pad",
@@ -92,8 +94,10 @@ ACTIVATIONS = {"": 0, "relu": 1, "relu6": 3}
 """The activations that an operator may apply to its result, by their number in the schema."""
 
 
-class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's classes have no types
-    """A buffer that starts at a multiple of 16 bytes, as the schema demands; the generated code ignores that."""
+class _Buffer(NamedTuple):
+    """A buffer that starts at a multiple of 16 bytes, as the schema demands; its own class does not see to that."""
+
+    data: bytes | None = None
 
     def Pack(self, builder: Any) -> int:  # noqa: N802  (the schema's name)
         """Write it."""
@@ -123,18 +127,23 @@ class Flat:
     def __init__(self, batch: int | None, any_size: bool = False) -> None:
         self.batch, self.any_size = batch, any_size
         self._tensors: list[Any] = []
-        self._buffers: list[Any] = [_Buffer()]
+        self._buffers = [_Buffer()]
         self._operators: list[Any] = []
         self._codes: dict[tuple[str, int], int] = {}
         self._constants: dict[tuple[Any, ...], Tensor] = {}
         self._widened: dict[int, Tensor] = {}
 
-    def tensor(self, name: str, shape: Shape, dtype: str = "float32", scale: Scale | None = None) -> Tensor:
-        """A new tensor that an operator computes, or the input. `shape` is for one image."""
+    def tensor(
+        self, name: str, shape: Shape, dtype: str = "float32", scale: Scale | None = None, *, whole: bool = False
+    ) -> Tensor:
+        """A new tensor that an operator computes, or the input.
+
+        `shape` is for one image; `whole` says that it is the same for every batch.
+        """
         made = schema.TensorT()
-        images = shape[0] * (self.batch or 1)
+        images = shape[0] * (1 if whole else self.batch or 1)
         made.shape = np.array((images, *shape[1:]), np.int32)
-        if self.batch is None or self.any_size:
+        if not whole and (self.batch is None or self.any_size):
             inner = (-1, -1, shape[3]) if self.any_size and len(shape) == 4 else shape[1:]
             made.shapeSignature = np.array((images if self.batch else -1, *inner), np.int32)
         if scale is not None:
@@ -193,7 +202,7 @@ class Flat:
 
     def finish(
         self, name: str, image: tuple[str, Tensor], outputs: Mapping[str, Tensor], metadata: Mapping[str, str]
-    ) -> bytes:
+    ) -> bytearray:
         """The file's bytes."""
         graph = schema.SubGraphT()
         graph.name = name
@@ -214,7 +223,8 @@ class Flat:
         size = sum(len(buffer.data) + 64 for buffer in self._buffers if buffer.data is not None)
         builder = flatbuffers.Builder(size + 512 * (len(self._tensors) + len(self._operators)) + 4096)
         builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        content: bytearray = builder.Output()
+        return content
 
     def rename(self, tensor: Tensor, name: str) -> None:
         """Give a tensor another name."""
@@ -226,9 +236,7 @@ class Flat:
         return Tensor(len(self._tensors) - 1, tuple(shape), dtype, scale)
 
     def _buffer(self, data: bytes) -> int:
-        made = _Buffer()
-        made.data = data
-        self._buffers.append(made)
+        self._buffers.append(_Buffer(data))
         return len(self._buffers) - 1
 
     def _metadata(self, key: str, value: str) -> Any:
