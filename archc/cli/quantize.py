@@ -8,8 +8,7 @@ from typing import Any
 import click
 
 from archc.backends import targets
-from archc.cli import arguments
-from archc.cli import export as exporting
+from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
 
 METHODS = ("mse", "percentile", "minmax")
@@ -17,8 +16,8 @@ METHODS = ("mse", "percentile", "minmax")
 
 @click.command(short_help="Write a trained network into a file in int8, and say what that changes.")
 @arguments.request()
-@exporting.weights
-@exporting.source
+@deploying.weights
+@deploying.source
 @click.option(
     "--calibrate",
     "images",
@@ -67,10 +66,10 @@ METHODS = ("mse", "percentile", "minmax")
     help="The share of images that must keep their most probable class; fewer are an error, and no file is kept.",
 )
 @click.option("--sensitivity", is_flag=True, help="Measure what each row loses when it alone computes in int8.")
-@exporting.preprocess
-@exporting.size
-@exporting.batch
-@exporting.classes
+@deploying.preprocess
+@deploying.size
+@deploying.batch
+@deploying.classes
 @arguments.force
 @arguments.as_json
 def quantize(
@@ -133,7 +132,7 @@ def quantize(
             keep_float=keep_float,
             by_row=sensitivity,
             size=size if isinstance(size, tuple) else None,
-            any_size=True if size == exporting.ANY else None,
+            any_size=True if size == deploying.ANY else None,
             batch=batch or None,
             overwrite=force,
             allow=arguments.allowed(),
