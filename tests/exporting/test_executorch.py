@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,12 +21,11 @@ from archc.ir.state import Array, State
 from archc.runtimes import open_file
 from archc.transforms import apply
 from tests.backends.operations import network as sample
+from tests.exporting.compared import CLOSE, in_torch, worst
 from tests.exporting.quantised import quantization, reference
-from tests.transforms.networks import initial, outputs
+from tests.transforms.networks import initial
 
 SMALL = ["width_mult=0.25", "input.size=64", "num_classes=10"]
-CLOSE = 1e-5
-"""The largest difference in float32, as a share of the output's largest number."""
 
 
 class Net(NamedTuple):
@@ -52,21 +50,6 @@ def _louder(graph: Graph, state: State) -> State:
 
 def images(batch: int, seed: int = 0) -> Array:
     return np.random.default_rng(seed).standard_normal((batch, 3, 64, 64), dtype=np.float32)
-
-
-def worst(found: Mapping[str, Array], wanted: Mapping[str, Array]) -> float:
-    assert list(found) == list(wanted)
-    for name, value in wanted.items():
-        assert found[name].shape == value.shape
-        assert found[name].dtype == np.float32
-    return max(float(np.abs(found[name] - value).max() / np.abs(value).max()) for name, value in wanted.items())
-
-
-def in_torch(one: Net, x: Array) -> dict[str, Array]:
-    found = outputs(one.graph, one.state, torch.from_numpy(x))
-    if one.graph.single:
-        found = {next(iter(one.graph.outputs)): found[""]}
-    return {name: value.numpy() for name, value in found.items()}
 
 
 def cosine(one: Array, other: Array) -> float:
@@ -104,7 +87,7 @@ def test_any_batch_up_to_the_largest(tiny: Path) -> None:
     session = open_file(tiny)
     for batch in (1, 3, 32, 2):
         x = np.random.default_rng(batch).standard_normal((batch, 6, 8, 12), dtype=np.float32)
-        assert worst(session.run(x), in_torch(Net(graph, initial(graph)), x)) < CLOSE
+        assert worst(session.run(x), in_torch(graph, initial(graph), x)) < CLOSE
     for batch in (0, 33):
         with pytest.raises(ValueError, match=f"the file takes 1 to 32 images at a time, not {batch}"):
             session.run(np.zeros((batch, 6, 8, 12), np.float32))
@@ -188,7 +171,7 @@ def test_float_is_torchs(name: str, tmp_path: Path) -> None:
     session = open_file(export(one, tmp_path))
     for batch in (1, 3):
         x = images(batch, batch)
-        assert worst(session.run(x), in_torch(one, x)) < CLOSE
+        assert worst(session.run(x), in_torch(*one, x)) < CLOSE
 
 
 @pytest.mark.slow
@@ -196,7 +179,7 @@ def test_a_batch_that_is_stated(tmp_path: Path) -> None:
     one = net("mnv3_small")
     session = open_file(export(one, tmp_path, batch=2))
     assert session.input.shape == (2, 3, 64, 64)
-    assert worst(session.run(images(2)), in_torch(one, images(2))) < CLOSE
+    assert worst(session.run(images(2)), in_torch(*one, images(2))) < CLOSE
     with pytest.raises(ValueError, match="images of 2×3×64×64, not float32 ones of 1×3×64×64"):
         session.run(images(1))
 
@@ -209,8 +192,7 @@ def test_pixels_in_float16(tmp_path: Path) -> None:
     assert state is not None
     session = open_file(export(one, tmp_path, preprocess=True, precision="f16"))
     assert session.input.dtype == "uint8"
-    wanted = {"head": outputs(graph, state, torch.from_numpy(pixels))[""].numpy()}
-    assert 0 < worst(session.run(pixels), wanted) < 0.02
+    assert 0 < worst(session.run(pixels), in_torch(graph, state, pixels)) < 0.02
     weights = sum(value.size for value in one.state.values())
     assert (tmp_path / "net.pte").stat().st_size < 3 * weights, "two bytes for each number, and the program"
 

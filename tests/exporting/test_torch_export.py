@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,11 +21,10 @@ from archc.runtimes import open_file
 from archc.transforms import apply
 from tests.backends.operations import SAMPLES
 from tests.backends.operations import network as sample
-from tests.transforms.networks import initial, outputs
+from tests.exporting.compared import CLOSE, in_torch, worst
+from tests.transforms.networks import initial
 
 SMALL = ["width_mult=0.25", "input.size=64", "num_classes=10"]
-CLOSE = 1e-5
-"""The largest difference in float32, as a share of the output's largest number."""
 
 
 def graph_of(name: str, *overrides: str) -> Graph:
@@ -35,19 +33,6 @@ def graph_of(name: str, *overrides: str) -> Graph:
 
 def images(batch: int, *size: int) -> Array:
     return np.random.default_rng(batch).standard_normal((batch, *size), dtype=np.float32)
-
-
-def worst(found: Mapping[str, Array], graph: Graph, state: State, x: Array) -> float:
-    wanted = outputs(graph, state, torch.from_numpy(x))
-    if graph.single:
-        wanted = {next(iter(graph.outputs)): wanted[""]}
-    assert list(found) == list(wanted)
-    differences = []
-    for name, value in wanted.items():
-        assert found[name].shape == tuple(value.shape)
-        assert found[name].dtype == np.float32
-        differences.append(float(np.abs(found[name] - value.numpy()).max() / value.abs().max()))
-    return max(differences)
 
 
 def export(graph: Graph, state: State, folder: Path, **settings: Any) -> Path:
@@ -63,7 +48,7 @@ def test_every_operation(kind: str, tmp_path: Path) -> None:
     emitter("torch").emit(graph, state, file, Form())
     session = open_file(file)
     for batch in (1, 3):
-        assert worst(session.run(x := images(batch, 6, 8, 12)), graph, state, x) < CLOSE
+        assert worst(session.run(x := images(batch, 6, 8, 12)), in_torch(graph, state, x)) < CLOSE
 
 
 def test_one_file_for_every_batch_and_size(tmp_path: Path) -> None:
@@ -73,7 +58,7 @@ def test_one_file_for_every_batch_and_size(tmp_path: Path) -> None:
     assert session.input == ("image", (None, 3, None, None), "float32")
     assert session.outputs == ("head",)
     for batch, *size in ((1, 64, 64), (3, 65, 97), (2, 96, 161)):
-        assert worst(session.run(x := images(batch, 3, *size)), graph, state, x) < CLOSE
+        assert worst(session.run(x := images(batch, 3, *size)), in_torch(graph, state, x)) < CLOSE
     with pytest.raises(ValueError, match="the file cannot take images of 1×3×16×64: Guard failed"):
         session.run(images(1, 3, 16, 64))
 
@@ -85,7 +70,7 @@ def test_networks(name: str, tmp_path: Path) -> None:
     state = initial(graph)
     session = open_file(export(graph, state, tmp_path))
     for batch in (1, 3):
-        assert worst(session.run(x := images(batch, 3, 64, 64)), graph, state, x) < CLOSE
+        assert worst(session.run(x := images(batch, 3, 64, 64)), in_torch(graph, state, x)) < CLOSE
 
 
 def test_where_the_size_cannot_be_left_open(tmp_path: Path) -> None:
@@ -108,7 +93,7 @@ def test_a_batch_that_is_stated_and_pixels_in_float16(tmp_path: Path) -> None:
     pixels = np.random.default_rng(0).integers(0, 256, (2, 3, 64, 64), dtype=np.uint8)
     final, state = apply(graph, initial(graph), ["inference", "preprocess"])
     assert state is not None
-    assert 0 < worst(session.run(pixels), final, state, pixels) < 0.02
+    assert 0 < worst(session.run(pixels), in_torch(final, state, pixels)) < 0.02
     with pytest.raises(ValueError, match="takes uint8 images of 2×3×64×64"):
         session.run(pixels[:1])
 
