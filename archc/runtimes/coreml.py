@@ -59,7 +59,9 @@ class CoreMLSession(Session):
             CannotRunError: this is not macOS.
         """
         if self._model is None:
-            raise CannotRunError("Core ML runs on Apple's systems only; this one opens the file and reads what it states")
+            raise CannotRunError(
+                "Core ML runs on Apple's systems only; this one opens the file and reads what it states"
+            )
         found: list[dict[str, Any]] = self._model.predict(prepared)
         return found
 

@@ -66,8 +66,7 @@ def _program(graph: Graph, state: State, form: Form, named: Mapping[str, str]) -
     sides: list[Any] = [shape.height, shape.width]
     if form.any_size:
         sides = [
-            ct.RangeDim(least, LARGEST * side, default=side)
-            for least, side in zip(smallest(graph), sides, strict=True)
+            ct.RangeDim(least, LARGEST * side, default=side) for least, side in zip(smallest(graph), sides, strict=True)
         ]
     dimensions = [batch, shape.channels, *sides]
     if takes_pixels(graph):
