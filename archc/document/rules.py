@@ -359,7 +359,13 @@ _TABLE = (
         "how an image becomes its input, and what its outputs are. A detector's file predicts nothing either: its raw "
         "outputs are no boxes. In both cases, predict with the network itself, a spec and its weights.",
         "archc predict from_elsewhere.onnx cat.png",
-        2,
+    ),
+    _error(
+        "onnx-file",
+        "an ONNX file that cannot be priced",
+        "A file of another program is priced by its own graph: every operation has to be one of ONNX's own whose "
+        "multiply-accumulates are known, and the sizes of everything have to follow from the image's.",
+        "archc report with_custom_operations.onnx",
     ),
     _error(
         "unused-option",
