@@ -12,10 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from archc.analysis.onnx_shapes import Dims, with_shapes
 from archc.document.diagnostics import fail
 from archc.extras import require
-
-Dims = tuple[int, ...]
 
 FREE = frozenset(
     """
@@ -146,10 +145,7 @@ class _Reader:
             raise fail("onnx-file", f"`{path}` has {len(inputs)} inputs; a network for images has one")
         self.source = inputs[0]
         self.batch = self._fix(self.source, size)
-        self.graph = self._inferred(model).graph
-        values = (*self.graph.input, *self.graph.value_info, *self.graph.output)
-        self.shapes = {value.name: shape for value in values if (shape := _shape(value)) is not None}
-        self.shapes |= {one.name: tuple(one.dims) for one in self.graph.initializer}
+        self.graph, self.shapes = self._inferred(model)
         self.roots = {name: name for name in self.stored}
         """The stored tensor that each constant comes from."""
         self.counted: set[str] = set()
@@ -160,6 +156,7 @@ class _Reader:
         dims = source.type.tensor_type.shape.dim
         if len(dims) < 2:
             raise fail("onnx-file", f"the input `{source.name}` of `{self.path}` is no batch of images or vectors")
+        self.opened = any(not dim.HasField("dim_value") for dim in dims)
         open_dims = [number for number, dim in enumerate(dims) if not dim.HasField("dim_value")]
         if 0 in open_dims:
             dims[0].dim_value = 1
@@ -175,17 +172,19 @@ class _Reader:
             raise fail("onnx-file", message, help="state the image's height and width: `--size 224x224`")
         return int(dims[0].dim_value)
 
-    def _inferred(self, model: Any) -> Any:
+    def _inferred(self, model: Any) -> tuple[Any, dict[str, Dims]]:
         inference = require("onnx.shape_inference", "onnx")
-        try:
-            # Shapes that the file states may be those of another size of the image.
+        if self.opened:
+            # The other shapes in the file are as open as the input's were.
             del model.graph.value_info[:]
             for output in model.graph.output:
                 output.type.tensor_type.ClearField("shape")
-            return inference.infer_shapes(model, strict_mode=True, data_prop=True)
+        try:
+            model, shapes = with_shapes(model)
         except inference.InferenceError as error:
             reason = str(error).strip().partition("\n")[0]
             raise fail("onnx-file", f"the shapes in `{self.path}` do not fit together: {reason}") from None
+        return model.graph, shapes
 
     def cost(self) -> FileCost:
         layers = tuple(layer for layer in self._layers() if layer.params or layer.macs)
@@ -262,10 +261,3 @@ _CONVOLUTIONS = {"Conv": 1, "ConvTranspose": 1, "ConvInteger": 1, "QLinearConv":
 
 _MACS = frozenset({*_CONVOLUTIONS, "Gemm", "MatMul", "MatMulInteger", "QLinearMatMul"})
 
-
-def _shape(value: Any) -> Dims | None:
-    """The shape of a value; None where a size is not known."""
-    kind = value.type.tensor_type
-    if not kind.HasField("shape") or any(not dim.HasField("dim_value") for dim in kind.shape.dim):
-        return None
-    return tuple(dim.dim_value for dim in kind.shape.dim)

@@ -16,7 +16,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 import archc
 from archc.analysis.onnx_file import cost_of
-from tests.cli.conftest import Run
+from tests.cli.conftest import Outcome, Run
 
 onnx = pytest.importorskip("onnx")
 
@@ -44,13 +44,28 @@ def counted(model: nn.Module, size: int = 64) -> tuple[int, int]:
     return sum(value.numel() for value in model.parameters()), counter.get_total_flops() // 2
 
 
+def report(run: Run, *words: str | Path) -> Outcome:
+    return run("report", *map(str, words))
+
+
+def drawn(name: str) -> nn.Module:
+    """A network of torchvision's in which no two tensors are equal: the exporter would keep only one of them."""
+    model: nn.Module = getattr(torchvision.models, name)()
+    generator = torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        for value in (*model.parameters(), *model.buffers()):
+            if value.is_floating_point():
+                value.copy_(torch.rand(value.shape, generator=generator) + 0.5)
+    return model
+
+
 @pytest.mark.parametrize("name", ["mobilenet_v3_small", "resnet18"])
 @pytest.mark.parametrize("batch", [1, 3])
 def test_torchvisions_networks(name: str, batch: int, tmp_path: Path, run: Run) -> None:
-    model = getattr(torchvision.models, name)()
-    file = foreign(model, tmp_path / "x.onnx", batch=batch, training=torch.onnx.TrainingMode.PRESERVE)
+    model = drawn(name)
+    file = foreign(model, tmp_path / "x.onnx", batch=batch)
     params, macs = counted(model)
-    printed = run("report", file, "--json").json
+    printed = report(run, file, "--json").json
     assert printed["macs"] == macs == sum(layer["macs"] for layer in printed["layers"])
     folded = sum(module.num_features for module in model.modules() if isinstance(module, nn.BatchNorm2d))
     # The exporter folds norms into convolutions: of scale and bias, the bias stays.
@@ -61,12 +76,28 @@ def test_torchvisions_networks(name: str, batch: int, tmp_path: Path, run: Run) 
 
 def test_the_same_as_archcs_own_count(tmp_path: Path, run: Run) -> None:
     """torchvision's exported network, and archc's spec of it after the same folding."""
-    file = foreign(torchvision.models.mobilenet_v3_small(), tmp_path / "x.onnx", 224)
+    file = foreign(drawn("mobilenet_v3_small"), tmp_path / "x.onnx", 224)
     theirs = cost_of(file)
-    ours = run("report", "mnv3_small", "--transform", "inference", "--json").json
+    ours = report(run, "mnv3_small", "--transform", "inference", "--json").json
     assert (theirs.params, theirs.macs) == (ours["params"], ours["macs"])
     own = [(layer["params"], layer["macs"]) for layer in ours["layers"]]
     assert [(layer.params, layer.macs) for layer in theirs.layers] == own
+
+
+def test_norms_that_were_not_folded(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.BatchNorm2d(3), nn.Conv2d(3, 4, 3, bias=False), nn.PReLU(4))
+    found = cost_of(foreign(model, tmp_path / "x.onnx", 8))
+    assert (found.params, found.macs) == counted(model, 8)
+    assert [layer.op for layer in found.layers] == ["BatchNormalization", "Conv", "PRelu"]
+
+
+def test_sizes_that_the_file_computes(tmp_path: Path) -> None:
+    """MobileViT, as torch exports archc's own module of it, for any size: thirds of channels, patches of a size."""
+    model = archc.build(archc.load("mobilevit_xxs", ["input.size=64"]), seed=0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = cost_of(foreign(model, tmp_path / "x.onnx"))
+    assert found.macs == archc.report(archc.load("mobilevit_xxs", ["input.size=64"])).macs
 
 
 def test_attention_and_transposed_convolutions(tmp_path: Path) -> None:
@@ -93,20 +124,20 @@ def test_a_file_for_any_size(tmp_path: Path, run: Run) -> None:
     model = torchvision.models.resnet18()
     axes = {"x": {0: "batch", 2: "height", 3: "width"}}
     file = foreign(model, tmp_path / "x.onnx", input_names=["x"], dynamic_axes=axes)
-    result = run("report", file)
+    result = report(run, file)
     assert result.code == 1
     assert "leaves sizes of its input `x` open" in result.err
     assert "--size" in result.err
-    assert run("report", file, "--size", "96", "--json").json["macs"] == counted(model, 96)[1]
+    assert report(run, file, "--size", "96", "--json").json["macs"] == counted(model, 96)[1]
     fixed = foreign(model, tmp_path / "fixed.onnx")
-    assert "does not leave the height and width" in run("report", fixed, "--size", "96").err
+    assert "does not leave the height and width" in report(run, fixed, "--size", "96").err
 
 
 def test_text(tmp_path: Path, run: Run) -> None:
     file = foreign(torchvision.models.resnet18(), tmp_path / "x.onnx")
-    lines = run("report", file).out.splitlines()
+    lines = report(run, file).out.splitlines()
     assert [line.split()[:2] for line in lines if line.startswith(("Conv", "Gemm"))] == [["Conv", "20"], ["Gemm", "1"]]
-    nodes = run("report", file, "--layers").out.splitlines()
+    nodes = report(run, file, "--layers").out.splitlines()
     assert sum(" Conv " in line for line in nodes) == 20
     assert any(line.startswith("total") and f"{counted(torchvision.models.resnet18())[1]:,}" in line for line in nodes)
 
@@ -116,10 +147,10 @@ def test_archcs_own_file_is_the_network_it_states(preprocess: bool, tmp_path: Pa
     file = tmp_path / "x.onnx"
     archc.export("mnv3_small", file, seed=0, overrides=TINY, preprocess=preprocess, check=False)
     transforms = ["--transform", "inference"] + ["--transform", "preprocess"] * preprocess
-    assert run("report", file, "--json").json == run("report", "mnv3_small", *TINY, *transforms, "--json").json
-    text = run("report", "mnv3_small", *TINY, *transforms).out.splitlines()
-    assert run("report", file).out.splitlines()[1:] == text[1:]
-    own, stated = cost_of(file, (64, 64)), run("report", file, "--json").json
+    assert report(run, file, "--json").json == report(run, "mnv3_small", *TINY, *transforms, "--json").json
+    text = report(run, "mnv3_small", *TINY, *transforms).out.splitlines()
+    assert report(run, file).out.splitlines()[1:] == text[1:]
+    own, stated = cost_of(file, (64, 64)), report(run, file, "--json").json
     assert (own.params, own.macs) == (stated["params"], stated["macs"]), "the file computes what it states"
 
 
@@ -127,19 +158,19 @@ def test_archcs_own_file_is_the_network_it_states(preprocess: bool, tmp_path: Pa
 def test_other_files_of_archcs(suffix: str, tmp_path: Path, run: Run) -> None:
     file = tmp_path / f"x{suffix}"
     archc.export("mnv3_small", file, seed=0, overrides=TINY, check=False)
-    assert run("report", file, "--json").json == run("report", "mnv3_small", *TINY, "--transform", "inference", "--json").json
+    assert report(run, file, "--json").json == report(run, "mnv3_small", *TINY, "--transform", "inference", "--json").json
 
 
 def test_transforms_change_the_count(run: Run) -> None:
-    plain = run("report", "mnv3_small", "--json").json
-    folded = run("report", "mnv3_small", "--transform", "inference", "--json").json
+    plain = report(run, "mnv3_small", "--json").json
+    folded = report(run, "mnv3_small", "--transform", "inference", "--json").json
     norms = sum(layer["params"] for layer in plain["layers"] if layer["op"] == "batch_norm")
     assert folded["params"] == plain["params"] - norms // 2, "every norm's bias becomes the convolution's"
     assert folded["macs"] == plain["macs"]
     assert "batch_norm" not in {layer["op"] for layer in folded["layers"]}
-    swept = run("report", "mnv3_small", "width_mult=0.5,1", "--transform", "inference")
+    swept = report(run, "mnv3_small", "width_mult=0.5,1", "--transform", "inference")
     assert (swept.code, "takes one network, not a sweep" in swept.err) == (2, True)
-    assert run("report", "mnv3_small", "--transform", "nothing").code != 0
+    assert report(run, "mnv3_small", "--transform", "nothing").code != 0
 
 
 def model_of(nodes: list[Any], tensors: list[Any], shape: list[Any], path: Path) -> Path:
@@ -152,12 +183,12 @@ def model_of(nodes: list[Any], tensors: list[Any], shape: list[Any], path: Path)
 
 def test_operations_that_are_not_known(tmp_path: Path, run: Run) -> None:
     node = helper.make_node("Magic", ["x"], ["y"], name="here", domain="com.me")
-    result = run("report", model_of([node], [], [1, 3, 8, 8], tmp_path / "x.onnx"))
+    result = report(run, model_of([node], [], [1, 3, 8, 8], tmp_path / "x.onnx"))
     assert result.code == 1
     assert "the cost of `com.me::Magic` is not known, which the node `here`" in result.err
     node = helper.make_node("STFT", ["x", "step"], ["y"], name="wave")
     step = numpy_helper.from_array(np.array(2), "step")
-    result = run("report", model_of([node], [step], [1, 64, 1], tmp_path / "y.onnx"))
+    result = report(run, model_of([node], [step], [1, 64, 1], tmp_path / "y.onnx"))
     assert (result.code, "`STFT`" in result.err) == (1, True)
 
 
@@ -176,12 +207,12 @@ def test_shared_and_quantised_weights_count_once(tmp_path: Path) -> None:
 def test_bad_files(tmp_path: Path, run: Run) -> None:
     file = tmp_path / "x.onnx"
     file.write_bytes(b"\x00nothing")
-    result = run("report", file)
+    result = report(run, file)
     assert (result.code, "damaged, or no ONNX file" in result.err) == (1, True)
-    assert run("report", tmp_path / "missing.onnx").code == 2
+    assert report(run, tmp_path / "missing.onnx").code == 2
     foreign(torchvision.models.resnet18(), file)
-    assert "leave `--transform` and KEY=VALUE out" in run("report", file, "width_mult=1").err
-    assert "`--counter` needs a network of archc's" in run("report", file, "--counter", "torch").err
+    assert "leave `--transform` and KEY=VALUE out" in report(run, file, "width_mult=1").err
+    assert "`--counter` needs a network of archc's" in report(run, file, "--counter", "torch").err
     (tmp_path / "x.xml").write_text("<net/>")
-    assert run("report", tmp_path / "x.xml").code in (1, 2)
-    assert "`--size` is for an `.onnx` file" in run("report", "mnv3_small", "--size", "64").err
+    assert report(run, tmp_path / "x.xml").code in (1, 2)
+    assert "`--size` is for an `.onnx` file" in report(run, "mnv3_small", "--size", "64").err

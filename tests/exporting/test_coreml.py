@@ -318,7 +318,7 @@ def test_torch_is_not_needed_and_nothing_is_said(tmp_path: Path) -> None:
     np.savez(tmp_path / "state.npz", **numbers(graph))
     (tmp_path / "graph.json").write_text(json.dumps(graph.to_json()))
     code = (
-        "import sys, json, numpy as np; sys.modules['torch'] = None\n"
+        "import sys, json, numpy as np; sys.modules.update(torch=None, transformers=None)\n"
         "from pathlib import Path; from archc.backends import emitter; from archc.ir import Graph\n"
         "graph = Graph.from_json(json.loads(Path('graph.json').read_text()))\n"
         "emitter('coreml').emit(graph, dict(np.load('state.npz')), Path('net.mlpackage'))\n"
