@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryFile
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -94,7 +95,7 @@ class LiteRT(Runtime):
             raise ValueError(f"`{path}` is damaged, or no file that LiteRT runs: {_first_line(error)}") from None
 
 
-_noticed = False
+_noticed = Event()
 """Whether this process has prepared a file before: LiteRT tells only once which kernels it uses."""
 
 
@@ -104,11 +105,10 @@ def _no_notices() -> Iterator[None]:
 
     What else is written in the meantime comes afterwards.
     """
-    global _noticed
-    if _noticed:
+    if _noticed.is_set():
         yield
         return
-    _noticed = True
+    _noticed.set()
     try:
         stderr = os.dup(2)
     except OSError:  # it is closed

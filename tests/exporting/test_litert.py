@@ -10,11 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 import archc
 from archc.backends import emitter
 from archc.backends.litert.activations import ACTIVATIONS
+from archc.backends.litert.flat import schema
 from archc.backends.litert.rules import RULES
 from archc.backends.protocol import Form, raw
 from archc.ir import Builder, Graph, Node, ops
@@ -174,9 +174,9 @@ def test_what_depends_on_the_size() -> None:
     assert any_size(after(ops.GlobalPool(), ops.Flatten()))
     assert not any_size(one(ops.Pool("avg", (3, 3), 2, "same", True)))
     assert not any_size(one(ops.Pool("avg", (3, 3), 2, "symmetric", False)))
-    for padding, count in (("same", False), ("symmetric", True), ("valid", True)):
-        make = one(ops.Pool("avg", (3, 3), 2, padding, count))
-        assert any_size(make)
+    assert any_size(one(ops.Pool("avg", (3, 3), 2, "same", False)))
+    assert any_size(one(ops.Pool("avg", (3, 3), 2, "symmetric", True)))
+    assert any_size(one(ops.Pool("avg", (3, 3), 2, "valid")))
 
 
 @pytest.mark.parametrize("make", [one(ops.Pool("avg", (3, 3), 2, "symmetric", True)), one(ops.Pool("max", (3, 3), 2))])

@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 import pytest
-from ai_edge_litert import schema_py_generated as schema
 
 import archc
 from archc.backends.litert.activations import ACTIVATIONS
+from archc.backends.litert.flat import schema
 from archc.backends.litert.ranges import FUNCTIONS, before
 from archc.backends.protocol import Form, raw
 from archc.ir import Graph, ops
@@ -238,4 +238,12 @@ def test_refusals(tmp_path: Path) -> None:
     found = quantized(graph, state, images(graph, 1))
     with pytest.raises(ValueError, match=r"states 0 scales for `a\.0\.op\.weight`, which has 4 channels"):
         written(graph, state, tmp_path, Form("int8", quantization=replace(found, weights={})))
+    other = replace(found, values={**found.values, "b.0": Range(0, 1)})
+    with pytest.raises(ValueError, match=r"names `b\.0`, which is no value of `sample`"):
+        written(graph, state, tmp_path, Form("int8", quantization=other))
+    with pytest.raises(ValueError, match=r"names `b\.0`, which is no value"):
+        written(graph, state, tmp_path, Form("int8", quantization=replace(found, floats=frozenset(["b.0"]))))
+    pixels = replace(graph, input=graph.input._replace(op=ops.Input("uint8")))
+    with pytest.raises(ValueError, match="names the pixels, `input`, which are integers already"):
+        written(pixels, state, tmp_path, Form("int8", quantization=found))
     assert list(tmp_path.iterdir()) == []

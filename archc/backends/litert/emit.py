@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from archc.backends.litert import integers
-from archc.backends.litert.flat import ACTIVATIONS, Flat, Tensor
+from archc.backends.litert.flat import Flat, Tensor
+from archc.backends.litert.operators import ACTIVATIONS
 from archc.backends.litert.rules import FUSING, RULES
 from archc.backends.litert.step import Step, layout
 from archc.backends.litert.values import Values
@@ -39,6 +40,7 @@ class _Writer:
     def write(self) -> bytearray:
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
+        self._check_quantization(source)
         image = self.flat.tensor(INPUT, layout(source.shape), source.op.dtype)
         self.values.put(source.name, image)
         done: set[str] = set()
@@ -47,6 +49,19 @@ class _Writer:
                 if node.name not in done:
                     done.update(self._node(node, region.owner(local.name)))
         return self.flat.finish(self.graph.name, (INPUT, image), self._outputs(image), self.form.metadata)
+
+    def _check_quantization(self, source: Node) -> None:
+        """Check that a quantisation names values of this graph, and none that is no float.
+
+        Raises:
+            ValueError: it does not.
+        """
+        known = {node.name for node in self.graph.nodes}
+        named = [*self.quantization.values, *sorted(self.quantization.floats)]
+        if unknown := [name for name in named if name not in known]:
+            raise ValueError(f"the quantisation names `{unknown[0]}`, which is no value of `{self.graph.name}`")
+        if source.op == ops.Input("uint8") and source.name in self.quantization.values:
+            raise ValueError(f"the quantisation names the pixels, `{source.name}`, which are integers already")
 
     def _node(self, node: Node, owner: str) -> list[str]:
         """Write a node; the names of the nodes that are then done."""

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 from archc.backends.litert import rules, sizes
-from archc.backends.litert.flat import ACTIVATIONS, Tensor
+from archc.backends.litert.flat import Tensor
+from archc.backends.litert.operators import ACTIVATIONS
 from archc.backends.litert.ranges import before
 from archc.backends.litert.step import Step
 from archc.ir import ops
