@@ -39,8 +39,8 @@ def any_size(graph: Graph) -> bool:
     for node in graph.nodes[1:]:
         if isinstance(node.op, ops.GlobalPool) or pooled.issuperset(node.inputs):
             pooled.add(node.name)  # of one size whatever the image's
-        elif isinstance(node.op, (*_BRANCHING, ops.Flatten)):
-            return False
-        elif isinstance(node.op, ops.Conv | ops.Pool) and node.op.padding == "same":
+        elif isinstance(node.op, (*_BRANCHING, ops.Flatten)) or (
+            isinstance(node.op, ops.Conv | ops.Pool) and node.op.padding == "same"
+        ):
             return False
     return True
