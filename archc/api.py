@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
+    from archc.quantization.quantize import Quantized
+    from archc.quantization.ranges import Method
     from archc.weights.carrying.copy import CopyReport
     from archc.weights.carrying.report import LoadReport
 
@@ -459,6 +461,50 @@ def export(
     )
 
 
+def compile(model: nn.Module, *, precision: Literal["f32", "bf16"] = "f32") -> nn.Module:
+    """Make a network as fast as it gets inside PyTorch, for inference on the CPU.
+
+    Norms are folded, and what only training needs is left out (`inference`). Images are laid out channels last, and
+    `torch.compile` makes code of the rest, with the weights as constants. It does so when the result is first called,
+    which takes half a minute or so, and again for each further shape of input, up to torch's limit of 8.
+
+    Args:
+        model: what `build` returned for torch. It stays as it is; later changes of its weights have no effect.
+        precision: of the computation. `bf16` is for processors with instructions for it, and costs some accuracy.
+
+    Returns:
+        A module that takes and returns what the model does in evaluation mode, in 32-bit floats, without gradients.
+        It has its own copy of the weights. It stays in evaluation mode: `train()` raises a ValueError.
+
+    Raises:
+        ValueError: no such precision, a model of another library or one that archc did not build, or a detector, whose
+            boxes are not compiled.
+        WeightsError: the model was changed after it was built.
+        RuntimeError: there is no C++ compiler.
+    """
+    from archc.backends import of
+    from archc.transforms import apply
+    from archc.weights.carrying.network import Network
+
+    if precision not in ("f32", "bf16"):
+        raise ValueError(f"`precision` must be `f32` or `bf16`, not {precision!r}")
+    library = of(model)
+    if library is None or library.name != "torch":
+        raise ValueError(f"`compile` takes a torch module that archc built, not a `{type(model).__name__}`")
+    network = Network.open(model)
+    network.check()
+    if network.graph.detector is not None:
+        message = "a detector's boxes are not compiled: build its plain network, `archc.backends.protocol.raw(graph)`"
+        raise ValueError(message)
+    from archc.backends.torch.compiled import compiled
+
+    graph, state = apply(
+        network.graph, network.read(), [] if "inference" in network.graph.transforms else ["inference"]
+    )
+    assert state is not None
+    return compiled(graph, state, precision)
+
+
 def bench(
     networks: Any,
     *,
@@ -519,6 +565,98 @@ def bench(
     plan.check()
     found = opened(many, overrides=overrides, weights=weights, seed=seed, source=source, allow=allow)
     return run(found, plan)
+
+
+def quantize(
+    network: nn.Module | Graph | Spec | SpecSource | Any,
+    images: Images | None = None,
+    *,
+    to: str | None = None,
+    path: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    state: State | None = None,
+    seed: int | None = None,
+    source: str = "auto",
+    overrides: Sequence[str] = (),
+    ranges: str | PathLike[str] | None = None,
+    method: Method | None = None,
+    check: Images | None = None,
+    keep_float: str | Sequence[str] = (),
+    min_agreement: float | None = None,
+    by_row: bool = False,
+    preprocess: bool = False,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    any_size: bool | None = None,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    overwrite: bool = False,
+    allow: str | Sequence[str] = (),
+) -> Quantized:
+    """Quantise a trained network to int8, measure what that changes, and write it into a file.
+
+    Norms are folded, and channels equalised (`archc.transforms.equalise`). Images give the range of every value, and
+    correct the biases for what int8 loses. Kernels have one scale for each output channel. The network in int8 is then
+    compared with float on the images: simulated in torch, and by the file in its runtime.
+
+    Args:
+        network: as in `export`.
+        images: what to calibrate on, as in `predict`; prepared as the spec's `input` says. Some dozens that look like
+            the network's later ones are enough.
+        to: `onnx`, `litert`, `openvino` or `executorch`; by default, the suffix of `path` decides.
+        path: the file to write; without it, none is written.
+        weights: as in `export`, and so are `state`, `seed`, `source`, `overrides`, `preprocess`, `size`, `batch`,
+            `any_size`, `classes`, `overwrite` and `allow`.
+        ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
+        method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        check: other images to compare on.
+        keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one
+            after the other, until `min_agreement` is reached.
+        min_agreement: the share of images, from 0 to 1, that must keep their most probable class: of `check` where
+            there is one, else of `images`.
+        by_row: measure what every row loses alone in int8.
+
+    Raises:
+        SpecError: as `export`; `low-agreement`: the share is less than `min_agreement`, and no file is kept;
+            `wrong-ranges`: the ranges are not this network's; `unknown-row`.
+        PredictionError: `no-weights`, no images, or images that cannot be used.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        FileExistsError: the file exists, and may not be overwritten.
+        ValueError: no such target, or arguments that do not go together.
+        ImportError: a library is not installed. Calibration needs torch.
+
+    Warns:
+        SpecWarning: an image has another class in int8 (`prediction-changed`).
+    """
+    from archc.quantization.calibrate import DEFAULT
+    from archc.quantization.quantize import quantize as run
+
+    quantized = run(
+        network,
+        images,
+        to=to,
+        path=path,
+        weights=weights,
+        state=state,
+        seed=seed,
+        source=source,
+        overrides=overrides,
+        ranges=ranges,
+        method=method or DEFAULT,
+        check=check,
+        keep_float=keep_float,
+        min_agreement=min_agreement,
+        by_row=by_row,
+        preprocess=preprocess,
+        size=size,
+        batch=batch,
+        any_size=any_size,
+        classes=classes,
+        overwrite=overwrite,
+        allow=allow,
+    )
+    for warning in quantized.warnings:
+        warnings.warn(str(warning), SpecWarning, stacklevel=2)
+    return quantized
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

@@ -208,6 +208,8 @@ class Emitter(Backend):
     """What the file's name ends in."""
     precisions: ClassVar[tuple[Precision, ...]] = ("f32",)
     """The precisions that it can write."""
+    prefers_one_size: ClassVar[bool] = False
+    """Whether files take images of any size only where that is asked for, since it has a price."""
 
     @abstractmethod
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:

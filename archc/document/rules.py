@@ -476,6 +476,37 @@ _TABLE = (
         "archc export SPEC --weights FILE --to onnx -o net.onnx",
     ),
     _error(
+        "low-agreement",
+        "too few predictions of a network stay the same in int8",
+        "`--min-agreement` states the share of images that must keep their most probable class. The file is not kept. "
+        "More images to calibrate on may help; `--keep-float auto` leaves the rows that lose most in float, until "
+        "enough predictions stay.",
+        "archc quantize SPEC --weights FILE --calibrate photos -o net.onnx --min-agreement 0.98",
+    ),
+    Rule(
+        "prediction-changed",
+        "warning",
+        "an image has another most probable class in int8",
+        "int8 rounds every number of the network, so that classes of nearly equal probability may change places. "
+        "`--sensitivity` shows which rows lose most, and `--keep-float` leaves rows in float.",
+        "archc quantize SPEC --weights FILE --calibrate photos -o net.onnx --check more",
+        0,
+    ),
+    _error(
+        "wrong-ranges",
+        "a file of ranges that cannot be used",
+        "`ranges.json` belongs to one network with one set of weights. For another network, or after more training, "
+        "the ranges are others: calibrate again, on images.",
+        "archc quantize mobilenet_v2 --weights FILE --ranges other.json -o net.onnx",
+    ),
+    _error(
+        "unknown-row",
+        "the network has no row of this name",
+        "`--keep-float` takes rows by stage and number, such as `c4.0`, as `archc report` lists them.",
+        "archc quantize SPEC --weights FILE --calibrate photos -o net.onnx --keep-float c9.0",
+        2,
+    ),
+    _error(
         "latency-table",
         "a latency table that cannot be used",
         "A latency table is a file that `archc bench --per-op` writes. Its networks were all measured under the same "

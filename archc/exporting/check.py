@@ -16,6 +16,7 @@ from archc.ir.graph import Graph
 from archc.ir.ops import Input
 from archc.ir.state import Array
 from archc.runtimes import open_file, runtime_of
+from archc.runtimes.protocol import CannotRunError
 
 if TYPE_CHECKING:
     from archc.prediction.sources import Images
@@ -66,7 +67,7 @@ def compare_or_reason(
     """
     try:
         return compare(network, written, file, form, images), ""
-    except MissingExtraError as error:
+    except (MissingExtraError, CannotRunError) as error:
         return None, str(error)
 
 
@@ -75,6 +76,7 @@ def compare(network: Network, written: Graph, file: Path, form: Form, images: Im
 
     Raises:
         MissingExtraError: torch, or the file's runtime, is not installed.
+        CannotRunError: this system cannot run such files.
     """
     runtime = runtime_of(file)
     assert runtime is not None

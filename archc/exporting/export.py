@@ -118,7 +118,7 @@ def form_of(
     return Form(
         precision,
         batch,
-        fits if any_size is None else any_size,
+        fits and not library.prefers_one_size if any_size is None else any_size,
         quantization,
         boxes,
         metadata(graph, classes, precision),

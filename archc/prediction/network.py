@@ -13,10 +13,10 @@ from typing import Any, Final, NamedTuple
 import torch
 from torch import nn
 
+from archc.analysis.sizes import refuses
 from archc.backends import builder, of
 from archc.document.diagnostics import Diagnostic, no_python_warnings
 from archc.ir.graph import Graph
-from archc.ir.ops import Image, Shape, ShapeError, infer
 from archc.prediction.boxes import ObjectDetector
 from archc.prediction.class_names import class_names
 from archc.prediction.classify import DEFAULT_TOP, Classifier
@@ -166,21 +166,6 @@ def _predictor(graph: Graph, task: Task, network: Any, names: Sequence[str] | No
     if task.kind == "mask":
         return Segmenter(network, preprocessing, names, partial(refuses, graph))
     return Classifier(network, preprocessing, names, options.top or DEFAULT_TOP)
-
-
-def refuses(graph: Graph, height: int, width: int) -> str:
-    """Why a network cannot take an input of this size; empty where it can."""
-    assert isinstance(graph.input.shape, Image)
-    shapes: dict[str, Shape] = {graph.input.name: Image(graph.input.shape.channels, height, width)}
-    for node in graph.nodes[1:]:
-        inputs = tuple(shapes[name] for name in node.inputs)
-        try:
-            shapes[node.name] = infer(node.op, inputs)
-        except ShapeError as error:
-            return f"`{node.name}`: {error}"
-        if [weight.shape for weight in node.op.weights(*inputs)] != [weight.shape for weight in node.weights]:
-            return f"the weights of `{node.name}` fit an input of {graph.input.shape.width}×{graph.input.shape.height}"
-    return ""
 
 
 def usable(device: torch.device | str) -> torch.device:

@@ -72,7 +72,9 @@ class Reference:
         for region in self.graph.regions:
             for local, node in zip(region.subgraph.nodes, region.nodes(), strict=True):
                 read = [found[name] for name in node.inputs]
-                weights = {one.name: self._weight(node, f"{region.owner(local.name)}.{one.name}") for one in node.weights}
+                weights = {
+                    one.name: self._weight(node, f"{region.owner(local.name)}.{one.name}") for one in node.weights
+                }
                 made = _compute(node, read, tuple(shapes[name] for name in node.inputs), weights)
                 found[node.name] = self._held(node.name, made)
         return {name: value.numpy() for name, value in found.items()}

@@ -31,7 +31,7 @@ class LiteRT(Emitter):
 
     def any_size(self, graph: Graph) -> bool:
         """Whether no operation of the file depends on the height and width."""
-        return not any(sizes.fixed(node, graph.shapes()) for node in self.covers(graph).nodes)
+        return sizes.any_size(self.covers(graph))
 
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
         """See `Emitter.emit`."""

@@ -52,6 +52,7 @@ class Emission:
         """The file."""
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
+        assert isinstance(source.shape, ops.Image)
         channels, height, width = source.shape
         size = ("height", "width") if self.form.any_size else (height, width)
         image = (INPUT, source.op.dtype, (self.form.batch or "batch", channels, *size))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -120,7 +120,7 @@ class Writer:
             SpecError: `unsupported-form`: it would be too large.
         """
         graph = onnx.helper.make_graph(
-            list(_needed(self._nodes, [output for output, *_ in outputs])),
+            _needed(self._nodes, [output for output, *_ in outputs]),
             name,
             [_port(*image)],
             [_port(*port) for port in outputs],
@@ -162,14 +162,14 @@ def _label(array: Array) -> str:
     return "x".join(f"{number:.6g}" for number in array.ravel().tolist()) or "none"
 
 
-def _needed(nodes: Sequence[Any], outputs: Sequence[str]) -> Iterator[Any]:
+def _needed(nodes: Sequence[Any], outputs: Sequence[str]) -> list[Any]:
     """The nodes that the outputs need, in their order."""
-    live, kept = set(outputs), []
+    live, kept = set(outputs), list[Any]()
     for node in reversed(nodes):
         if not live.isdisjoint(node.output):
             live.update(node.input)
             kept.append(node)
-    return reversed(kept)
+    return kept[::-1]
 
 
 def _port(name: str, dtype: str, shape: Sequence[Dim]) -> Any:
