@@ -17,10 +17,39 @@ _LARGEST = 64
 """The most numbers of a value that is computed here. Sizes are few; weights are many."""
 
 _ARITHMETIC = frozenset(
-    """
-    Add Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater Identity Less Max Min Mod Mul Neg Not
-    Range ReduceProd ReduceSum Reshape Shape Size Slice Sqrt Squeeze Sub Unsqueeze Where
-    """.split()
+    [
+        "Add",
+        "Cast",
+        "Ceil",
+        "Concat",
+        "ConstantOfShape",
+        "Div",
+        "Equal",
+        "Expand",
+        "Floor",
+        "Gather",
+        "Greater",
+        "Identity",
+        "Less",
+        "Max",
+        "Min",
+        "Mod",
+        "Mul",
+        "Neg",
+        "Not",
+        "Range",
+        "ReduceProd",
+        "ReduceSum",
+        "Reshape",
+        "Shape",
+        "Size",
+        "Slice",
+        "Sqrt",
+        "Squeeze",
+        "Sub",
+        "Unsqueeze",
+        "Where",
+    ]
 )
 
 

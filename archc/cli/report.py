@@ -65,7 +65,9 @@ def report(
             if given:
                 raise click.UsageError(f"`--{option}` takes one network, not a sweep.")
         return _sweep(request, as_json, latency)
-    return _single(lowered(load(request.spec, request.overrides), transforms), request, as_json, layers, counter, latency)
+    return _single(
+        lowered(load(request.spec, request.overrides), transforms), request, as_json, layers, counter, latency
+    )
 
 
 def _file(

@@ -188,7 +188,9 @@ def test_on_the_command_line(tiny: Any, tmp_path: Path) -> None:
     assert isinstance(expected, Classified)
     found = json.loads(done.stdout)[0]["predictions"]
     assert [one["name"] for one in found] == [NAMES[one.index] for one in expected.predictions]
-    assert [one["probability"] for one in found] == pytest.approx([p.probability for p in expected.predictions], abs=1e-5)
+    assert [one["probability"] for one in found] == pytest.approx(
+        [p.probability for p in expected.predictions], abs=1e-5
+    )
     done = archc_command("predict", file, photo, "--weights", file)
     assert done.returncode == 2
     assert "has its weights and settings" in done.stderr
@@ -206,9 +208,7 @@ def test_on_the_command_line(tiny: Any, tmp_path: Path) -> None:
 def test_real_weights_in_every_file(target: str, preprocess: bool, tmp_path: Path) -> None:
     """EfficientNet-Lite0's own weights: the answers of torch, in every runtime."""
     path = tmp_path / f"lite0{BACKENDS[target].suffix}"
-    archc.export(
-        "efficientnet_lite0", path, to=target, weights=LITE0, preprocess=preprocess, check=False
-    )
+    archc.export("efficientnet_lite0", path, to=target, weights=LITE0, preprocess=preprocess, check=False)
     pictures = PHOTOS[:2]
     if runtime_of(path) == "coreml" and sys.platform != "darwin":
         with pytest.raises(PredictionError, match="runs on Apple's systems only"):
