@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from os import PathLike
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from archc.blocks import REGISTRY
@@ -22,12 +24,15 @@ if TYPE_CHECKING:
     from torch import nn
 
     from archc.analysis.diff import Difference
+    from archc.analysis.latency import LatencyTable
     from archc.benchmarking.results import Benchmark
     from archc.exporting.export import Exported
     from archc.ir.quantization import Quantization
     from archc.ir.state import State
     from archc.prediction.predict import Answer
     from archc.prediction.sources import Images
+    from archc.quantization.quantize import Quantized
+    from archc.quantization.ranges import Method
     from archc.weights.carrying.copy import CopyReport
     from archc.weights.carrying.report import LoadReport
 
@@ -125,13 +130,25 @@ def check(
     return tuple(dict.fromkeys(found))
 
 
-def report(graph: Graph | Spec | SpecSource) -> Report:
+def report(graph: Graph | Spec | SpecSource, *, latency: LatencyTable | str | PathLike[str] | None = None) -> Report:
     """Price a network without building it: exact parameters and MACs, shapes, memory, receptive fields.
 
+    Args:
+        graph: a graph, a spec, a file's path, a bundled name, or a mapping.
+        latency: a table that `archc bench --per-op` measured, or its file, which prices the network in milliseconds.
+
     Raises:
-        SpecError: as `load` and `lower`.
+        SpecError: as `load` and `lower`; `latency-table`: a file that is none; `unknown-latency`: an operation of a
+            class that was not measured.
+        OSError: the file cannot be read.
     """
-    return Report(as_graph(graph))
+    found = Report(as_graph(graph))
+    if latency is None:
+        return found
+    from archc.analysis.latency import LatencyTable
+
+    table = latency if isinstance(latency, LatencyTable) else LatencyTable.read(Path(latency))
+    return replace(found, latency=table.price(found.graph))
 
 
 @overload
@@ -319,8 +336,8 @@ def predict(
 
     Args:
         model_or_path: what `build` returned, for torch or Keras; a directory that `archc build -o` wrote; a
-            `.safetensors` or `.keras` file of archc's; or, with `weights`, whatever names a spec. A model is left as it
-            was: its mode, its device and its weights.
+            `.safetensors` or `.keras` file of archc's; a file that `export` wrote, which its runtime runs; or, with
+            `weights`, whatever names a spec. A model is left as it was: its mode, its device and its weights.
         images: one or several of: a path, a directory (the images directly inside), a glob, a PIL image, or a NumPy
             array of type `uint8`, height × width × 3 in RGB, or height × width in grey.
         weights: the checkpoint of a spec; also replaces the weights of a directory or file.
@@ -328,20 +345,23 @@ def predict(
         top: classes per image, default 5; or boxes per image, default all.
         threshold: boxes that score less are left out; default 0.5, or the detector's own threshold if that is higher.
         classes: class names in the network's order, a file with one per line, or `"none"` for numbers only; by
-            default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
+            default those that an exported file states, or the names of ImageNet (1000 classes), Pascal VOC (masks of
+            21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
         allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
-        PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
-            no image.
+        PredictionError: the network returns features, has no weights, or does not fit an option; a path stands for no
+            image; or an exported file does not state its network, or returns a detector's raw predictions.
         SpecError: as `load` and `lower`; or a spec that came with the weights names Python code or calls a resolver.
         WeightsError: a checkpoint that cannot be read, or does not fit.
-        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file.
+        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file, or
+            the runtime of an exported file.
 
     Warns:
         WeightsWarning: the weights fit, but their library normalises, pads or prepares images differently.
+        PredictionWarning: an exported file for masks takes images of one size, so others are stretched to it.
     """
     from archc.prediction.predict import predict as run
 
@@ -444,6 +464,50 @@ def export(
     )
 
 
+def compile(model: nn.Module, *, precision: Literal["f32", "bf16"] = "f32") -> nn.Module:
+    """Make a network as fast as it gets inside PyTorch, for inference on the CPU.
+
+    Norms are folded, and what only training needs is left out (`inference`). Images are laid out channels last, and
+    `torch.compile` makes code of the rest, with the weights as constants. It does so when the result is first called,
+    which takes half a minute or so, and again for each further shape of input, up to torch's limit of 8.
+
+    Args:
+        model: what `build` returned for torch. It stays as it is; later changes of its weights have no effect.
+        precision: of the computation. `bf16` is for processors with instructions for it, and costs some accuracy.
+
+    Returns:
+        A module that takes and returns what the model does in evaluation mode, in 32-bit floats, without gradients.
+        It has its own copy of the weights. It stays in evaluation mode: `train()` raises a ValueError.
+
+    Raises:
+        ValueError: no such precision, a model of another library or one that archc did not build, or a detector, whose
+            boxes are not compiled.
+        WeightsError: the model was changed after it was built.
+        RuntimeError: there is no C++ compiler.
+    """
+    from archc.backends import of
+    from archc.transforms import apply
+    from archc.weights.carrying.network import Network
+
+    if precision not in ("f32", "bf16"):
+        raise ValueError(f"`precision` must be `f32` or `bf16`, not {precision!r}")
+    library = of(model)
+    if library is None or library.name != "torch":
+        raise ValueError(f"`compile` takes a torch module that archc built, not a `{type(model).__name__}`")
+    network = Network.open(model)
+    network.check()
+    if network.graph.detector is not None:
+        message = "a detector's boxes are not compiled: build its plain network, `archc.backends.protocol.raw(graph)`"
+        raise ValueError(message)
+    from archc.backends.torch.compiled import compiled
+
+    graph, state = apply(
+        network.graph, network.read(), [] if "inference" in network.graph.transforms else ["inference"]
+    )
+    assert state is not None
+    return compiled(graph, state, precision)
+
+
 def bench(
     networks: Any,
     *,
@@ -504,6 +568,98 @@ def bench(
     plan.check()
     found = opened(many, overrides=overrides, weights=weights, seed=seed, source=source, allow=allow)
     return run(found, plan)
+
+
+def quantize(
+    network: nn.Module | Graph | Spec | SpecSource | Any,
+    images: Images | None = None,
+    *,
+    to: str | None = None,
+    path: str | PathLike[str] | None = None,
+    weights: str | PathLike[str] | Mapping[str, Any] | None = None,
+    state: State | None = None,
+    seed: int | None = None,
+    source: str = "auto",
+    overrides: Sequence[str] = (),
+    ranges: str | PathLike[str] | None = None,
+    method: Method | None = None,
+    check: Images | None = None,
+    keep_float: str | Sequence[str] = (),
+    min_agreement: float | None = None,
+    by_row: bool = False,
+    preprocess: bool = False,
+    size: tuple[int, int] | None = None,
+    batch: int | None = None,
+    any_size: bool | None = None,
+    classes: str | PathLike[str] | Sequence[str] | None = None,
+    overwrite: bool = False,
+    allow: str | Sequence[str] = (),
+) -> Quantized:
+    """Quantise a trained network to int8, measure what that changes, and write it into a file.
+
+    Norms are folded, and channels equalised (`archc.transforms.equalise`). Images give the range of every value, and
+    correct the biases for what int8 loses. Kernels have one scale for each output channel. The network in int8 is then
+    compared with float on the images: simulated in torch, and by the file in its runtime.
+
+    Args:
+        network: as in `export`.
+        images: what to calibrate on, as in `predict`; prepared as the spec's `input` says. Some dozens that look like
+            the network's later ones are enough.
+        to: `onnx`, `litert`, `openvino` or `executorch`; by default, the suffix of `path` decides.
+        path: the file to write; without it, none is written.
+        weights: as in `export`, and so are `state`, `seed`, `source`, `overrides`, `preprocess`, `size`, `batch`,
+            `any_size`, `classes`, `overwrite` and `allow`.
+        ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
+        method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        check: other images to compare on.
+        keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one
+            after the other, until `min_agreement` is reached.
+        min_agreement: the share of images, from 0 to 1, that must keep their most probable class: of `check` where
+            there is one, else of `images`.
+        by_row: measure what every row loses alone in int8.
+
+    Raises:
+        SpecError: as `export`; `low-agreement`: the share is less than `min_agreement`, and no file is kept;
+            `wrong-ranges`: the ranges are not this network's; `unknown-row`.
+        PredictionError: `no-weights`, no images, or images that cannot be used.
+        WeightsError: a checkpoint that cannot be read, or does not fit.
+        FileExistsError: the file exists, and may not be overwritten.
+        ValueError: no such target, or arguments that do not go together.
+        ImportError: a library is not installed. Calibration needs torch.
+
+    Warns:
+        SpecWarning: an image has another class in int8 (`prediction-changed`).
+    """
+    from archc.quantization.calibrate import DEFAULT
+    from archc.quantization.quantize import quantize as run
+
+    quantized = run(
+        network,
+        images,
+        to=to,
+        path=path,
+        weights=weights,
+        state=state,
+        seed=seed,
+        source=source,
+        overrides=overrides,
+        ranges=ranges,
+        method=method or DEFAULT,
+        check=check,
+        keep_float=keep_float,
+        min_agreement=min_agreement,
+        by_row=by_row,
+        preprocess=preprocess,
+        size=size,
+        batch=batch,
+        any_size=any_size,
+        classes=classes,
+        overwrite=overwrite,
+        allow=allow,
+    )
+    for warning in quantized.warnings:
+        warnings.warn(str(warning), SpecWarning, stacklevel=2)
+    return quantized
 
 
 def as_graph(network: Graph | Spec | SpecSource) -> Graph:

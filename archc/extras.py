@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 import sys
 import warnings
 from collections.abc import Iterator
@@ -41,6 +42,23 @@ class MissingExtraError(ImportError):
 _SENDERS = {"openvino": "openvino_telemetry"}
 """Libraries that report over the network that they are imported, and the package that they do it with."""
 
+_TALKATIVE = ("coremltools", "torch.utils._pytree")
+"""Loggers that warn of libraries that archc does not use, and of parts that only macOS has, while they are imported."""
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let the talkative libraries log errors only."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
 
 def require(module: str, extra: str) -> Any:
     """Import a module that comes with one of archc's extras. It reports nothing to anybody.
@@ -51,7 +69,7 @@ def require(module: str, extra: str) -> Any:
     """
     package = module.partition(".")[0]
     try:
-        with warnings.catch_warnings(), _hidden(_SENDERS.get(package)):
+        with warnings.catch_warnings(), quiet_logs(), _hidden(_SENDERS.get(package)):
             warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
             return importlib.import_module(module)
     except ModuleNotFoundError as error:

@@ -5,7 +5,7 @@ A table is a JSON file, version 1:
     {"format": "archc-latency", "version": 1,
      "conditions": {"runtime", "runtime_version", "precision", "threads", "batch", "machine"},
      "networks": [{"name": …, "ms": …,                                 the whole network, measured as such
-                   "units": [{"name", "row",                           of the first operation
+                   "units": [{"row", "members": [names],
                               "ops": [{"op": "conv", "attributes": {…}}, …],
                               "inputs": [SHAPE, …], "others": [SHAPE, …], "ms": …}]}]}
 
@@ -17,7 +17,7 @@ those of a whole batch. The times of a network's units add up to its own.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,7 +25,7 @@ from typing import Any, NamedTuple
 
 from archc.analysis.latency_model import Model, models
 from archc.analysis.units import Key, Unit, units
-from archc.document.diagnostics import fail, one_of
+from archc.document.diagnostics import fail
 from archc.ir.graph import Graph
 from archc.ir.serial import attributes, read_op, read_shape, shape_json
 from archc.transforms import apply
@@ -173,28 +173,45 @@ class LatencyTable:
             return Priced(unit, self.known[unit.key][1], True)
         return Priced(unit, self.models[unit.kind].ms(unit), False)
 
-    def joined(self, other: LatencyTable, *, replacing: bool = False) -> LatencyTable:
-        """Both tables as one, which needs the same conditions.
+    def check(self, conditions: Conditions, names: Collection[str], *, replacing: bool = False) -> None:
+        """Check that networks of these names, measured under these conditions, may be added.
 
         Raises:
-            SpecError: `latency-table`: other conditions, or a network that both have, unless it is to be replaced.
+            SpecError: `latency-table`: other conditions, or a network that the table has, unless it is to be replaced.
         """
-        if self.conditions != other.conditions:
-            message = f"the table was measured with {self.conditions}, and this is {other.conditions}"
+        if self.conditions != conditions:
+            message = f"the table was measured with {self.conditions}, and this is {conditions}"
             raise fail("latency-table", message, help="keep a table of its own for each of them")
+        known = [network.name for network in self.networks if network.name in names]
+        if known and not replacing:
+            more = f" and {len(known) - 1} more of these networks" if len(known) > 1 else ""
+            raise fail("latency-table", f"the table has `{known[0]}`{more} already", help="`--force` measures it anew")
+
+    def joined(self, other: LatencyTable, *, replacing: bool = False) -> LatencyTable:
+        """Both tables as one.
+
+        Raises:
+            SpecError: as `check`.
+        """
         new = {network.name for network in other.networks}
-        kept = tuple(network for network in self.networks if network.name not in new)
-        if len(kept) < len(self.networks) and not replacing:
-            twice = one_of(sorted(new & {network.name for network in self.networks}))
-            raise fail("latency-table", f"the table has {twice} already", help="`--force` measures it anew")
+        self.check(other.conditions, new, replacing=replacing)
+        kept = (network for network in self.networks if network.name not in new)
         return replace(self, networks=(*kept, *other.networks))
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready: the table's file."""
+        networks = [
+            {"name": network.name, "ms": network.ms, "units": [_unit(*timed) for timed in network.units]}
+            for network in self.networks
+        ]
+        conditions = asdict(self.conditions)
+        return {"format": FORMAT, "version": VERSION, "conditions": conditions, "networks": networks}
 
     def to_json(self) -> str:
         """The text of the table's file, one line for each unit."""
-        conditions = json.dumps(asdict(self.conditions), ensure_ascii=False)
-        networks = ",\n".join(_network(network) for network in self.networks)
-        head = f'{{"format": "{FORMAT}", "version": {VERSION},\n"conditions": {conditions},\n'
-        return f'{head}"networks": [\n{networks}\n]}}\n'
+        value = self.to_dict()
+        networks = ",\n".join(map(_network, value.pop("networks")))
+        return f'{_line(value)[:-1]},\n"networks": [\n{networks}\n]}}\n'
 
     @classmethod
     def read(cls, path: Path) -> LatencyTable:
@@ -233,16 +250,19 @@ class LatencyTable:
 _MAKE = "`archc bench SPEC --per-op -o TABLE` makes one"
 
 
-def _network(network: Measured) -> str:
-    lines = ",\n".join(json.dumps(_unit(unit, ms)) for unit, ms in network.units)
-    name = json.dumps(network.name, ensure_ascii=False)
-    return f'{{"name": {name}, "ms": {network.ms!r}, "units": [\n{lines}\n]}}'
+def _line(value: object) -> str:
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _network(value: Mapping[str, Any]) -> str:
+    lines = ",\n".join(map(_line, value["units"]))
+    return f'{{"name": {_line(value["name"])}, "ms": {_line(value["ms"])}, "units": [\n{lines}\n]}}'
 
 
 def _unit(unit: Unit, ms: float) -> dict[str, Any]:
     return {
-        "name": unit.name,
         "row": unit.row,
+        "members": list(unit.members),
         "ops": [{"op": op.kind, "attributes": attributes(op)} for op in unit.ops],
         "inputs": [shape_json(shape) for shape in unit.inputs],
         "others": [shape_json(shape) for shape in unit.others],
@@ -257,7 +277,7 @@ def _read(value: Mapping[str, Any]) -> Measured:
 
 def _read_unit(value: Mapping[str, Any]) -> Unit:
     inputs, others = ([read_shape(shape) for shape in value[key]] for key in ("inputs", "others"))
-    unit = Unit(value["name"], value["row"], tuple(map(read_op, value["ops"])), tuple(inputs), tuple(others))
+    unit = Unit(value["row"], tuple(value["members"]), tuple(map(read_op, value["ops"])), tuple(inputs), tuple(others))
     unit.output  # noqa: B018 (raises where the shapes do not fit)
     return unit
 

@@ -18,16 +18,20 @@ from archc.ir.ops import Activation, Conv, Gate, Op, Pool, Shape, Window, infer
 class Unit(NamedTuple):
     """An operation, and the elementwise ones that follow it.
 
-    `inputs` are the shapes that the first operation reads, `others` what the following ones read besides. `row` is the
-    row of the first one, and `members` are the names of all in the graph. Equal units are equal but for names.
+    `row` is the row of the first operation, and `members` are the names of all in the graph. `inputs` are the shapes
+    that the first one reads, `others` what the following ones read besides.
     """
 
-    name: str
     row: str
+    members: tuple[str, ...]
     ops: tuple[Op, ...]
     inputs: tuple[Shape, ...]
     others: tuple[Shape, ...] = ()
-    members: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The name of the first operation."""
+        return self.members[0]
 
     @property
     def key(self) -> Key:
@@ -104,7 +108,7 @@ def units(graph: Graph) -> tuple[Unit, ...]:
     return tuple(_unit(row, nodes, shapes) for row, nodes in found)
 
 
-def _producer(node: Node, open_: Mapping[str, Sequence[Node]], readers: Mapping[str, int]) -> str | None:
+def _producer(node: Node, open_: dict[str, list[Node]], readers: Mapping[str, int]) -> str | None:
     """The value whose unit an elementwise operation joins: the one that was computed last, if nothing else reads it."""
     if not node.op.fused:
         return None
@@ -118,11 +122,5 @@ def _unit(row: str, nodes: Sequence[Node], shapes: Mapping[str, Shape]) -> Unit:
     first, *rest = nodes
     names = tuple(node.name for node in nodes)
     others = tuple(shapes[name] for node in rest for name in node.inputs if name not in names)
-    return Unit(
-        first.name,
-        row,
-        tuple(node.op for node in nodes),
-        tuple(shapes[name] for name in first.inputs),
-        others,
-        names,
-    )
+    inputs = tuple(shapes[name] for name in first.inputs)
+    return Unit(row, names, tuple(node.op for node in nodes), inputs, others)

@@ -10,7 +10,7 @@ knows its own library's names and layouts, and nothing of files, checkpoints or 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -159,6 +159,13 @@ class Builder(Backend):
         """What a model holds that is no weight, by its own names: counters of batches, random generators' states."""
         return []
 
+    def operations(self, model: Any) -> Mapping[str, Callable[..., Any]]:
+        """What computes each operation of a model in its library, from the operation's inputs, by the operation's name.
+
+        Operations with weights or settings are the model's own layers. A backend that cannot tell has none.
+        """
+        return {}
+
     def _known(self, model: Any, graph: Graph | None) -> Graph:
         """The graph that was passed, or the model's own."""
         known = graph or self.graph_of(model)
@@ -201,6 +208,8 @@ class Emitter(Backend):
     """What the file's name ends in."""
     precisions: ClassVar[tuple[Precision, ...]] = ("f32",)
     """The precisions that it can write."""
+    prefers_one_size: ClassVar[bool] = False
+    """Whether files take images of any size only where that is asked for, since it has a price."""
 
     @abstractmethod
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:

@@ -9,14 +9,12 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from archc.benchmarking.engines import EAGER, LIMITS, absent, suffix, version
-from archc.benchmarking.files import size
-from archc.benchmarking.job import Job, store
-from archc.benchmarking.pinning import cores
+from archc.benchmarking.engines import EAGER, absent, version
+from archc.benchmarking.job import store
 from archc.benchmarking.plan import Plan
+from archc.benchmarking.prepare import checked, job_of, outputs_of, write_file
 from archc.benchmarking.process import ImpossibleJobError, MissingLibraryError, Process, WorkerError
 from archc.benchmarking.results import Benchmark, Spread, Timing
-from archc.exporting.check import difference
 from archc.exporting.network import Network
 
 ROUND = 0.25
@@ -52,7 +50,7 @@ def run(networks: Mapping[str, Network], plan: Plan, step: Step = lambda _: None
                 for batch in plan.batches:
                     timings += group.time(threads, batch)
     step("")
-    random = "int8" in plan.precisions and not plan.calibrate
+    random = not plan.calibrate and any(t.precision == "int8" and t.status == "timed" for t in timings)
     return Benchmark(tuple(timings), missing, plan.rounds, (RANDOM_RANGES,) * random)
 
 
@@ -97,13 +95,22 @@ class _Group:
         """A worker whose outputs are right; or the timing that says why there is none."""
         process: Process | None = None
         try:
-            job = self._job(timing)
+            job = job_of(
+                self.home,
+                timing.engine,
+                timing.precision,
+                threads=timing.threads,
+                batch=timing.batch,
+                calibrate=self.plan.calibrate,
+            )
             if job.file:
-                self._export(job)
-                timing = replace(timing, size=size(Path(job.file).parent))
+                timing = replace(timing, size=write_file(job))
             process = Process(job)
-            outputs = self._outputs(process)
-            runner = _Runner(_checked(timing, outputs, reference), process)
+            outputs = outputs_of(process, self.home)
+            if reference is not None:
+                worst = checked(outputs, reference, timing.precision)
+                timing = replace(timing, difference=worst)
+            runner = _Runner(timing, process)
             runner.runs = process.ask("runs", seconds=ROUND)["runs"]
             return runner, outputs
         except MissingLibraryError as error:
@@ -117,37 +124,6 @@ class _Group:
             process.close()
         return failed, {}
 
-    def _job(self, timing: Timing) -> Job:
-        ending = suffix(timing.engine)
-        file = self.home / f"{timing.engine}-{timing.precision}-{timing.batch}" / f"network{ending}"
-        return Job(
-            timing.engine,
-            timing.precision,
-            timing.threads,
-            timing.batch,
-            cores(timing.threads),
-            str(self.home),
-            str(file) if ending else "",
-            calibrate=self.plan.calibrate,
-        )
-
-    def _export(self, job: Job) -> None:
-        """Write a job's file, unless an earlier job did."""
-        file = Path(job.file)
-        if file.exists():
-            return
-        file.parent.mkdir(exist_ok=True)
-        with Process(replace(job, export=True)):
-            pass
-
-    def _outputs(self, process: Process) -> dict[str, Any]:
-        import numpy as np
-
-        path = self.home / "outputs.npz"
-        process.ask("outputs", path=str(path))
-        with np.load(path) as file:
-            return {name: file[name] for name in file.files}
-
     def _rounds(self, runners: Sequence[_Runner]) -> None:
         """Let the workers run in turn, in another order each time."""
         for number in range(self.plan.rounds):
@@ -160,23 +136,6 @@ class _Group:
                     runner.rounds.append(runner.process.ask("round", runs=runner.runs)["times"])
                 except WorkerError as error:
                     runner.timing = replace(runner.timing, status="failed", reason=str(error))
-
-
-def _checked(timing: Timing, outputs: Mapping[str, Any], reference: Mapping[str, Any] | None) -> Timing:
-    """The timing with the difference from the reference.
-
-    Raises:
-        WorkerError: it is larger than rounding explains.
-    """
-    if reference is None:
-        return timing
-    if missing := sorted(reference.keys() - outputs.keys()):
-        raise WorkerError(f"its outputs lack `{missing[0]}`")
-    worst = max(difference(outputs[name], value) for name, value in reference.items())
-    limit = LIMITS.get(timing.precision, float("inf"))
-    if not worst <= limit:
-        raise WorkerError(f"its outputs differ from torch's by {worst:.1e}; rounding allows {limit:g}")
-    return replace(timing, difference=worst)
 
 
 def _timed(runner: _Runner, base: _Runner | None) -> Timing:

@@ -37,28 +37,27 @@ def networks(
         ValueError: weights for several networks.
         SpecError, PredictionError, WeightsError: as `open_network`.
     """
-    many = [index for index, override in enumerate(parse(overrides)) if override.swept]
-    if weights is not None and (len(sources) > 1 or many):
+    swept = any(override.swept for override in parse(overrides))
+    if weights is not None and (len(sources) > 1 or swept):
         raise ValueError("`weights` are those of one network: name one spec, without a sweep")
     found: dict[str, Network] = {}
     for given in sources:
-        if many:
+        if swept:
             _check_spec(given)
             for chosen, spec in sweep(given, overrides, blocks=REGISTRY.allowing(allow)):
-                values = " ".join(chosen[index].text for index in many)
-                _add(found, f"{spec.name} {values}", open_network(spec, seed=seed or 0))
+                _add(found, (spec.name, *[override.text for override in chosen]), open_network(spec, seed=seed or 0))
             continue
         drawn = seed
         if seed is None and weights is None and not _trained(given):
             drawn = 0
         opened = open_network(given, weights=weights, seed=drawn, source=source, overrides=overrides, allow=allow)
-        _add(found, opened.graph.name, opened)
+        _add(found, (opened.graph.name, *overrides), opened)
     return found
 
 
-def _add(found: dict[str, Network], name: str, network: Network) -> None:
+def _add(found: dict[str, Network], words: Sequence[str], network: Network) -> None:
+    name = unique = " ".join(words)
     number = 2
-    unique = name
     while unique in found:
         unique, number = f"{name} ({number})", number + 1
     found[unique] = network

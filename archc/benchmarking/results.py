@@ -18,7 +18,7 @@ def machine() -> str:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
         models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
         name = models[0] if models else name
-    return f"{name}, {platform.system()}, Python {platform.python_version()}"
+    return f"{name}, {platform.system()}"
 
 
 class Spread(NamedTuple):

@@ -47,6 +47,8 @@ class Worker:
 
         self.job = job
         self.images = images(stored(job.network).graph, job.batch)
+        if job.profile:
+            return  # the profiler opens the engine in its own way
         self.session = open_engine(job)
         self.prepared = self.session.prepare(self.images)
         self.session.execute(self.prepared)
@@ -130,6 +132,8 @@ def _failure(error: Exception) -> dict[str, str]:
         return {"missing": text}
     said = " ".join(str(error).split())
     found = {diagnostic.id for diagnostic in getattr(error, "diagnostics", ())}
+    if found:
+        said = "; ".join(d.message + (f" ({d.help})" if d.help else "") for d in getattr(error, "diagnostics", ()))
     if isinstance(error, ImpossibleError) or found & REFUSALS:
         return {"impossible": said}
     return {"error": said if found else f"{type(error).__name__}: {said}"}

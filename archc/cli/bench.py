@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from archc.cli import arguments
+from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
-from archc.cli.export import source, weights
+
+if TYPE_CHECKING:
+    from archc.benchmarking.per_op import Setting
+    from archc.exporting.network import Network
 
 
 class Several(click.ParamType[Any]):
@@ -42,13 +45,13 @@ NAMES = Several("names, separated by commas", str)
 
 @click.command(short_help="Time a network on every installed runtime.")
 @arguments.request(most=None)
-@weights
+@deploying.weights
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     help="Time the initial weights of this seed.  [default: 0, where no weights are named]",
 )
-@source
+@deploying.source
 @click.option(
     "--runtime",
     "runtimes",
@@ -81,6 +84,16 @@ NAMES = Several("names, separated by commas", str)
     metavar="IMAGE",
     help="Images for the ranges of int8: files, directories, or globs in quotes.  [default: random ones]",
 )
+@click.option(
+    "--per-op",
+    is_flag=True,
+    help="Time each operation on one runtime (onnxruntime, openvino or eager; by default onnxruntime), and write a "
+    "latency table for `archc report --latency`.",
+)
+@click.option(
+    "-o", "--output", type=arguments.output_path(directory=False), metavar="TABLE", help="The latency table to write."
+)
+@click.option("--append", is_flag=True, help="Add to the latency table; with --force, measure its networks anew.")
 @click.option("--csv", "csv", type=arguments.output_path(directory=False), help="Write the timings into this file too.")
 @arguments.force
 @arguments.as_json
@@ -90,6 +103,9 @@ def bench(
     weights: Path | None,
     seed: int | None,
     source: str,
+    per_op: bool,
+    output: Path | None,
+    append: bool,
     csv: Path | None,
     force: bool,
     as_json: bool,
@@ -103,6 +119,9 @@ def bench(
     combination.
 
     The exit code is 1 if something failed that should work; the others are timed all the same.
+
+    With `--per-op -o TABLE`, the latency of every operation is written into a table instead, which holds for one
+    runtime, precision, number of threads and batch.
     """
     from archc.benchmarking.bench import run
     from archc.benchmarking.networks import networks
@@ -111,10 +130,13 @@ def bench(
     from archc.files import write_text
     from archc.reporting.benchmark import csv_of, print_benchmark
 
-    if csv is not None and not force:
-        arguments.refuse_existing([csv])
+    _check_outputs(per_op, output, append=append, csv=csv)
+    written = [path for path in (csv, output) if path is not None]
+    arguments.refuse_sources(written, [*map(Path, request.specs), *([weights] if weights else [])])
+    if not force and not append:
+        arguments.refuse_existing(written)
     try:
-        plan = _plan(**asked)
+        plan = _setting(**asked) if per_op else _plan(**asked)
         with no_python_warnings():
             found = networks(
                 request.specs,
@@ -129,6 +151,8 @@ def bench(
             raise
         raise click.UsageError(f"{error}.") from None
     show_diagnostics([warning for network in found.values() for warning in network.warnings])
+    if output is not None:
+        return _per_op(found, plan, output, append=append, force=force, as_json=as_json)
     timed = run(found, plan, _announce())
     if csv is not None:
         write_text(csv, csv_of(timed), overwrite=force)
@@ -149,13 +173,73 @@ def _plan(
     calibrate: tuple[str, ...],
 ) -> Any:
     from archc.benchmarking.plan import ALL, Plan, chosen
-    from archc.prediction.sources import find_images
 
-    images = tuple(str(path.absolute()) for path in find_images(calibrate))
     named = chosen([name for names in runtimes for name in names] or [ALL])
-    plan = Plan(named, threads, batch, precision, rounds, images)
+    plan = Plan(named, threads, batch, precision, rounds, _images(calibrate))
     plan.check()
     return plan
+
+
+def _check_outputs(per_op: bool, output: Path | None, *, append: bool, csv: Path | None) -> None:
+    if per_op and output is None:
+        raise click.UsageError("`--per-op` needs the table to write: `-o TABLE`.")
+    if per_op and csv is not None:
+        raise click.UsageError("`--csv` has no place for single operations: leave it out, or `--per-op`.")
+    if not per_op and (output is not None or append):
+        raise click.UsageError(f"`{'-o' if output is not None else '--append'}` is about the table of `--per-op`.")
+
+
+def _setting(
+    *,
+    runtimes: tuple[tuple[str, ...], ...],
+    threads: tuple[int, ...],
+    batch: tuple[int, ...],
+    precision: tuple[str, ...],
+    rounds: int,
+    calibrate: tuple[str, ...],
+) -> Any:
+    from archc.benchmarking.per_op import Setting
+
+    named = [name for names in runtimes for name in names] or ["onnxruntime"]
+    for what, values in {"runtime": named, "threads": threads, "batch": batch, "precision": precision}.items():
+        if len(values) > 1:
+            raise ValueError(f"a latency table holds for one `--{what}`, and {len(values)} are named")
+    setting = Setting(named[0], precision[0], threads[0], batch[0], rounds, _images(calibrate))
+    setting.check()
+    return setting
+
+
+def _per_op(
+    networks: dict[str, Network], setting: Setting, output: Path, *, append: bool, force: bool, as_json: bool
+) -> int:
+    from archc.analysis.latency import LatencyTable
+    from archc.benchmarking.per_op import conditions, measure
+    from archc.benchmarking.process import WorkerError
+    from archc.cli.output import out, print_json
+    from archc.files import write_text
+    from archc.reporting.benchmark import print_measured
+
+    before = LatencyTable.read(output) if append and output.exists() else None
+    if before is not None:
+        before.check(conditions(setting), networks, replacing=force)
+    try:
+        measured = measure(networks, setting, _announce())
+    except WorkerError as error:
+        raise click.ClickException(str(error)) from None
+    table = measured if before is None else before.joined(measured, replacing=force)
+    write_text(output, table.to_json(), overwrite=force or before is not None)
+    if as_json:
+        print_json(measured.to_dict())
+    else:
+        print_measured(out(), measured)
+        out().print(f"wrote {output}: {len(table.networks)} networks, {len(table.known):,} different operations")
+    return 0
+
+
+def _images(calibrate: tuple[str, ...]) -> tuple[str, ...]:
+    from archc.prediction.sources import find_images
+
+    return tuple(str(path.absolute()) for path in find_images(calibrate))
 
 
 def _announce() -> Callable[[str], None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -98,22 +99,37 @@ def outcomes(source: str, overrides: Sequence[str]) -> Iterator[Outcome]:
     return found(source, overrides, REGISTRY.allowing(allowed()))
 
 
-def variants(source: str, overrides: Sequence[str]) -> list[Variant]:
-    """Report every combination of swept overrides; show each warning and problem once."""
+def variants(source: str, overrides: Sequence[str], latency: Path | None = None) -> list[Variant]:
+    """Report every combination of swept overrides, with a latency table; show each warning and problem once.
+
+    Raises:
+        SpecError: `latency-table`, or a file or override that cannot be read.
+    """
+    from archc.document.diagnostics import SpecError
     from archc.document.overrides import parse
     from archc.document.tree import dotted
     from archc.reporting.model import Report
     from archc.reporting.sweep import Variant
 
+    table = None
+    if latency is not None:
+        from archc.analysis.latency import LatencyTable
+
+        table = LatencyTable.read(latency)
     swept = [number for number, override in enumerate(parse(overrides)) if override.swept]
     found: list[Variant] = []
     shown: list[Diagnostic] = []
     for outcome in outcomes(source, overrides):
         values = {dotted(o.path): None if o.action == "delete" else o.values[0] for o in outcome.chosen}
         keys = {dotted(o.path): o.text.partition("=")[2] for o in (outcome.chosen[number] for number in swept)}
-        report = Report(outcome.graph) if outcome.graph else None
-        found.append(Variant(values, keys, report, outcome.problems))
-        shown += [*outcome.warnings, *outcome.problems]
+        report, problems = Report(outcome.graph) if outcome.graph else None, outcome.problems
+        if report and table:
+            try:
+                report = replace(report, latency=table.price(report.graph))
+            except SpecError as error:
+                report, problems = None, error.diagnostics
+        found.append(Variant(values, keys, report, problems))
+        shown += [*outcome.warnings, *problems]
     show_diagnostics(shown)
     return found
 

@@ -7,13 +7,14 @@ import io
 from typing import TYPE_CHECKING
 
 from archc.reporting.console import line
-from archc.reporting.numbers import NOTHING, count
+from archc.reporting.numbers import NOTHING, count, milliseconds
 from archc.reporting.tables import Column, Table, facts, number
 
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
 
+    from archc.analysis.latency import LatencyTable
     from archc.benchmarking.results import Benchmark, Timing
 
 
@@ -36,6 +37,25 @@ def print_benchmark(console: Console, found: Benchmark) -> None:
     for timing in found.timings:
         if timing.status == "failed":
             console.print(line(("failed: ", "bold red"), f"{_title(timing)}: {timing.reason}"))
+
+
+def print_measured(console: Console, table: LatencyTable) -> None:
+    """What a latency table's networks took; of one network, every row of it."""
+    one = len(table.networks) == 1
+    shown = Table((Column("row" if one else "network", style="bold"), number("operations"), number("ms")))
+    for network in table.networks:
+        rows: dict[str, list[float]] = {}
+        for unit, ms in network.units:
+            rows.setdefault(unit.row, []).append(ms)
+        whole = (network.name, count(len(network.units)), milliseconds(network.ms))
+        if one:
+            shown.rows = [(row, count(len(times)), milliseconds(sum(times))) for row, times in rows.items()]
+            shown.total = whole
+        else:
+            shown.rows.append(whole)
+    shown.print(console)
+    console.print()
+    facts(console, [("measured with", str(table.conditions))])
 
 
 def csv_of(found: Benchmark) -> str:

@@ -5,12 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archc.analysis.memory import peak_activation_bytes
 from archc.analysis.receptive_field import Field, fields, widest
 from archc.ir.graph import Graph, Region
 from archc.ir.ops import Shape
+
+if TYPE_CHECKING:
+    from archc.analysis.latency import Latency
 
 CONVENTION = "archc (multiply-accumulates of convolutions, linears, matrix products; half of torch's FlopCounterMode)"
 
@@ -77,11 +80,12 @@ class Report:
     `params` are trainable parameters, `macs` follow `convention`, both for one image; `layers` has one entry per
     primitive operation with either, in execution order, and sums to them exactly. A detector's heads are counted on
     every level, and on as many proposals as it keeps. Receptive fields are those of its levels, and memory leaves out
-    what runs on proposals.
+    what runs on proposals. `latency` is what a table of measurements says of the network.
     """
 
     graph: Graph
     convention: str = CONVENTION
+    latency: Latency | None = None
 
     @property
     def params(self) -> int:
@@ -210,4 +214,5 @@ class Report:
             "outputs": {part.name: {"shape": list(part.output), "stride": part.field.stride} for part in self.outputs},
             "layers": [layer.to_dict() for layer in self.layers],
             **({"heads": [{**asdict(head), "output": list(head.output)} for head in self.heads]} if self.heads else {}),
+            **({"latency": self.latency.to_dict()} if self.latency else {}),
         }

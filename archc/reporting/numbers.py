@@ -30,7 +30,7 @@ def relative_change(before: int, after: int) -> str:
     return f"{100 * (after - before) / before:+.1f}%" if before else NOTHING
 
 
-def ratio(number: int, base: int) -> str:
+def ratio(number: float, base: float) -> str:
     """`0.42×`."""
     return f"{number / base:.3g}×" if base else NOTHING
 
@@ -41,6 +41,11 @@ def memory(number: int) -> str:
     while size >= 1024 and unit < len(_MEMORY) - 1:
         size, unit = size / 1024, unit + 1
     return f"{size:.2f} {_MEMORY[unit]}" if unit else f"{number} B"
+
+
+def milliseconds(number: float) -> str:
+    """`12.3`, `0.0123`: three digits that count."""
+    return f"{number:#.3g}".rstrip(".") if number < 1000 else f"{number:,.0f}"
 
 
 def field(height: int | None, width: int | None) -> str:

@@ -34,15 +34,18 @@ def _stages(report: Report) -> Table:
         number("%", "dim"),
         number("MACs"),
         number("%", "dim"),
+        *_latency_columns(report),
     )
     table = Table(columns)
     for part in report.stages:
         where = (show(part.output), str(part.field.stride), numbers.field(*part.field[:2]))
-        table.rows.append((part.name, _blocks(part.blocks), *where, *_costs(part.params, part.macs, report)))
+        costs = (*_costs(part.params, part.macs, report), *_stage_ms(report, part.name))
+        table.rows.append((part.name, _blocks(part.blocks), *where, *costs))
     for head in report.heads:
         blocks = f"{_blocks(head.blocks)} on {_times(head.times)}{head.on}"
-        table.rows.append((head.name, blocks, show(head.output), "", "", *_costs(head.params, head.macs, report)))
-    table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report))
+        costs = (*_costs(head.params, head.macs, report), *_ms(report, head.name))
+        table.rows.append((head.name, blocks, show(head.output), "", "", *costs))
+    table.total = ("total", "", "", "", "", *_costs(report.params, report.macs, report), *_total_ms(report))
     return table
 
 
@@ -55,13 +58,44 @@ def _layers(report: Report) -> Table:
         number("%", "dim"),
         number("MACs"),
         number("%", "dim"),
+        *_latency_columns(report),
     )
     table = Table(columns)
+    known = {priced.unit.name: priced.ms for priced in report.latency.units} if report.latency else {}
     for layer in report.layers:
         name = f"{layer.name} on {_times(layer.times)}{layer.on}" if layer.on else layer.name
-        table.rows.append((name, layer.op, show(layer.output), *_costs(layer.params, layer.macs, report)))
-    table.total = ("total", "", "", *_costs(report.params, report.macs, report))
+        ms = _cells(report, known.pop(layer.name, None))
+        table.rows.append((name, layer.op, show(layer.output), *_costs(layer.params, layer.macs, report), *ms))
+    if known:
+        table.rows.append(("other operations", "", "", *[""] * 4, *_cells(report, sum(known.values()))))
+    table.total = ("total", "", "", *_costs(report.params, report.macs, report), *_total_ms(report))
     return table
+
+
+def _latency_columns(report: Report) -> tuple[Column, ...]:
+    return (number("ms"), number("%", "dim")) if report.latency else ()
+
+
+def _stage_ms(report: Report, stage: str) -> tuple[str, ...]:
+    rows = report.latency.rows if report.latency else {}
+    return _cells(report, sum(ms for row, ms in rows.items() if row.rpartition(".")[0] == stage))
+
+
+def _ms(report: Report, row: str) -> tuple[str, ...]:
+    return _cells(report, report.latency.rows.get(row) if report.latency else None)
+
+
+def _total_ms(report: Report) -> tuple[str, ...]:
+    return _cells(report, report.latency.ms if report.latency else None)
+
+
+def _cells(report: Report, ms: float | None) -> tuple[str, ...]:
+    """Milliseconds and their share of the network's; nothing in a report without them."""
+    if report.latency is None:
+        return ()
+    if ms is None:
+        return numbers.NOTHING, ""
+    return numbers.milliseconds(ms), f"{100 * ms / report.latency.ms:.1f}"
 
 
 def _costs(params: int, macs: int, of: Report) -> tuple[str, str, str, str]:
@@ -88,7 +122,17 @@ def _facts(report: Report) -> list[tuple[str, str]]:
         ("receptive field", "the whole input" if seen == "all" else f"{seen} pixels"),
         ("peak activations", f"{numbers.memory(report.peak_activation_bytes)} for one image in float32{where}"),
         ("MACs by", report.convention),
+        *_latency(report),
     ]
+
+
+def _latency(report: Report) -> Iterator[tuple[str, str]]:
+    found = report.latency
+    if found is not None:
+        where = ", without what runs on proposals" if report.graph.calls else ""
+        yield "ms by", f"the latency table: {found.conditions}{where}"
+        measured, estimated = numbers.count(found.measured), numbers.count(len(found.units) - found.measured)
+        yield "", f"{measured} operations measured, {estimated} estimated from their class"
 
 
 def _per_run(report: Report) -> Iterator[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.text import Text
@@ -14,6 +14,9 @@ from archc.reporting import numbers
 from archc.reporting.console import line
 from archc.reporting.model import Report
 from archc.reporting.tables import Column, Table, number
+
+if TYPE_CHECKING:
+    from archc.analysis.latency import Latency
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +48,7 @@ def print_sweep(console: Console, variants: Sequence[Variant]) -> None:
     base = reports[0] if reports else None
     columns = [Column(key, style="cyan") for key in variants[0].swept]
     columns += [number("params"), number("", "dim"), number("MACs"), number("", "dim"), number("peak memory")]
+    columns += [number("ms"), number("", "dim")] if base and base.latency else []
     failed = any(variant.problems for variant in variants)
     table = Table([*columns, Column("")] if failed else columns)
     table.rows = [_row(variant, base, failed) for variant in variants]
@@ -52,6 +56,15 @@ def print_sweep(console: Console, variants: Sequence[Variant]) -> None:
     if base:
         console.print()
         console.print(line(("MACs by ", "dim"), base.convention))
+        if base.latency:
+            console.print(line(("ms by ", "dim"), f"the latency table: {base.latency.conditions}"))
+            _estimated(console, [report.latency for report in reports if report.latency])
+
+
+def _estimated(console: Console, found: Sequence[Latency]) -> None:
+    total, measured = sum(len(latency.units) for latency in found), sum(latency.measured for latency in found)
+    counts = f"{numbers.count(measured)} measured, {numbers.count(total - measured)} estimated from their class"
+    console.print(line(("operations ", "dim"), counts))
 
 
 def _row(variant: Variant, base: Report | None, failed: bool) -> list[str | Text]:
@@ -59,8 +72,11 @@ def _row(variant: Variant, base: Report | None, failed: bool) -> list[str | Text
     report = variant.report
     if report is None or base is None:
         ids = dict.fromkeys(f"error[{problem.id}]" for problem in variant.problems)
-        return [*row, *[numbers.NOTHING, ""] * 2, numbers.NOTHING, line((", ".join(ids), "bold red"))]
+        latency = [numbers.NOTHING, ""] if base and base.latency else []
+        return [*row, *[numbers.NOTHING, ""] * 2, numbers.NOTHING, *latency, line((", ".join(ids), "bold red"))]
     row += [numbers.count(report.params), numbers.ratio(report.params, base.params)]
     row += [numbers.count(report.macs), numbers.ratio(report.macs, base.macs)]
     row += [numbers.memory(report.peak_activation_bytes)]
+    if report.latency and base.latency:
+        row += [numbers.milliseconds(report.latency.ms), numbers.ratio(report.latency.ms, base.latency.ms)]
     return [*row, ""] if failed else row

@@ -117,7 +117,7 @@ def test_export(tmp_path: Path) -> None:
 def test_damaged_files(content: str, tmp_path: Path, capfd: Any) -> None:
     (tmp_path / "net.xml").write_text(content)
     (tmp_path / "net.bin").write_bytes(b"")
-    with pytest.raises(ValueError, match="damaged|no network of OpenVINO's"):
+    with pytest.raises(ValueError, match=r"damaged|no network of OpenVINO's"):
         open_file(tmp_path / "net.xml")
     assert capfd.readouterr() == ("", "")
 

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from pathlib import Path
 from typing import Any, TypeGuard
 
 from torch import nn
 
-from archc.backends.protocol import Builder, span
+from archc.backends.protocol import DEFAULT_FORM, Builder, Emitter, Form, check, raw, span
 from archc.backends.torch import build as building
-from archc.backends.torch import tensors
+from archc.backends.torch import exported, tensors
 from archc.backends.torch.layers import supports
 from archc.backends.torch.parts import Plan, limits, plan
-from archc.document.diagnostics import Diagnostic, SpecError
+from archc.document.diagnostics import Diagnostic, SpecError, fail
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -21,11 +22,13 @@ _WRAPPERS = ("_orig_mod", "module")
 """Where torch.compile and DataParallel keep the module they wrap."""
 
 
-class Torch(Builder):
-    """Ordinary `torch.nn.Module`s; of a detector, torchvision's own class."""
+class Torch(Builder, Emitter):
+    """Ordinary `torch.nn.Module`s; of a detector, torchvision's own class. Files are `.pt2`, of the plain network."""
 
     name = "torch"
     detects = True
+    suffix = ".pt2"
+    precisions = ("f32", "f16")
 
     def supports(self, op: Op) -> bool:
         """Whether there is a rule for it."""
@@ -88,6 +91,29 @@ class Torch(Builder):
     def dtypes(self, model: Any, graph: Graph) -> Mapping[str, str]:
         """See `Builder.dtypes`."""
         return tensors.dtypes(self.unwrap(model), plan(graph))
+
+    def operations(self, model: Any) -> Mapping[str, Callable[..., Any]]:
+        """See `Builder.operations`; those of a detector lie in several modules, and are not told."""
+        inner = self.unwrap(model)
+        graph = self._known(inner, None)
+        return {} if graph.detector else building.operations(inner, graph)
+
+    def any_size(self, graph: Graph) -> bool:
+        """Whether its code is the same at every size."""
+        return exported.any_size(raw(graph))
+
+    def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
+        """See `Emitter.emit`."""
+        check(state, graph)
+        plain = raw(graph)
+        self.require(plain)
+        if form.boxes:
+            message = "a `.pt2` file returns a detector's raw predictions, and no boxes"
+            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
+        if form.any_size and not self.any_size(plain):
+            message = f"a `.pt2` file for `{graph.name}` takes images of one size only"
+            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        exported.write(plan(plain), {key: state[key] for key, _ in plain.tensors()}, path, form)
 
     def states(self, model: Any, graph: Graph) -> list[str]:
         """The counters of batches."""

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from archc.backends.protocol import check, not_made
 from archc.backends.torch.emit import (
@@ -14,12 +14,13 @@ from archc.backends.torch.emit import (
     forward_source,
     is_sequential,
     module_names,
+    module_path,
     overwritable,
     scope_tree,
 )
 from archc.backends.torch.generated import Recipe, module_class
 from archc.backends.torch.initialise import draw
-from archc.backends.torch.layers import Factory, layer
+from archc.backends.torch.layers import EXPRESSIONS, Factory, expression, layer
 from archc.backends.torch.parts import Plan
 from archc.backends.torch.tensors import differing, write
 from archc.ir.graph import GRAPH, Graph, Node
@@ -85,6 +86,19 @@ def compiled(graph: Graph, factory: Factory, row: str = "", **constants: int) ->
     if isinstance(item, Node) or (row and graph.single):
         return assembler.module(item)
     return assembler.outermost(item, None if graph.single else graph.outputs, constants)
+
+
+def operations(module: nn.Module, graph: Graph) -> dict[str, Callable[..., Tensor]]:
+    """What computes each operation of the module of a graph without a detector; see `Builder.operations`."""
+    found: dict[str, Callable[..., Tensor]] = {}
+    for region in graph.regions:
+        for local in region.subgraph.nodes:
+            name = region.full(local.name)
+            if type(local.op) in EXPRESSIONS:
+                found[name] = expression(local.op, len(local.inputs))
+            else:
+                found[name] = module.get_submodule(module_path(region.owner(local.name)))
+    return found
 
 
 def class_name(name: str) -> str:

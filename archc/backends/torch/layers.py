@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
-from torch import nn
+import torch
+from torch import Tensor, nn
 
 from archc.backends.torch.modules import (
     Attention,
@@ -45,6 +46,13 @@ def layer(op: ops.Op, inputs: Sequence[Shape], factory: Factory, *, inplace: boo
     if inplace and isinstance(op, ops.Activation) and hasattr(made, "inplace"):
         made.inplace = True
     return cast(nn.Module, made)
+
+
+def expression(op: ops.Op, inputs: int) -> Callable[..., Tensor]:
+    """The function of an operation that a forward writes out."""
+    names = [f"x{number}" for number in range(inputs)]
+    made: Callable[..., Tensor] = eval(f"lambda {', '.join(names)}: {EXPRESSIONS[type(op)](names)}", {"torch": torch})
+    return made
 
 
 def supports(op: ops.Op) -> bool:
