@@ -22,11 +22,19 @@ from archc.ir.quantization import Quantization, Range, keeps_range
 from archc.ir.quantization import numbers as numbers_of
 from archc.ir.state import Array, State
 from archc.runtimes import open_file
+from archc.transforms import apply
 from tests.backends.operations import IMAGE, network
 from tests.exporting.onnx_samples import numbers
 from tests.exporting.test_onnx import images, small
 
 FUSED = ("relu", "relu6")
+
+
+def folded(name: str) -> tuple[Graph, State]:
+    """A small network as it is exported, without norms."""
+    graph, state = apply(*small(name), ["inference"])
+    assert state is not None
+    return graph, state
 
 
 def values(graph: Graph, state: State, x: Array, folder: Path) -> dict[str, Array]:
@@ -123,24 +131,24 @@ def test_the_numbers_of_one_convolution(tmp_path: Path) -> None:
     assert kinds(optimised(file, tmp_path))["QLinearConv"] == 1
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("mobilenet_v2", {"QLinearConv": 52, "QLinearAdd": 10, "QLinearGlobalAveragePool": 1, "QGemm": 1}),
-        (
-            "mnv3_small",
-            {"QLinearConv": 52, "QLinearAdd": 6, "QLinearMul": 9, "QLinearGlobalAveragePool": 10, "QGemm": 2},
-        ),
-        ("resnet50", {"QLinearConv": 53, "QLinearAdd": 16, "QLinearGlobalAveragePool": 1, "QGemm": 1}),
-    ],
-)
-def test_kernels_for_integers_run(name: str, expected: Mapping[str, int], tmp_path: Path) -> None:
+KERNELS: Mapping[str, type[ops.Op]] = {
+    "QLinearConv": ops.Conv,
+    "QGemm": ops.Linear,
+    "QLinearAdd": ops.Add,
+    "QLinearMul": ops.Gate,
+    "QLinearGlobalAveragePool": ops.GlobalPool,
+}
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2", "mnv3_small", "resnet50"])
+def test_kernels_for_integers_run(name: str, tmp_path: Path) -> None:
     """Every layer is computed in integers, and the results are those of the file without any merging."""
-    graph, state = small(name)
+    graph, state = folded(name)
     x = images(graph, 2, (64, 96))
     file = emitted(graph, state, quantization(graph, state, x, tmp_path), tmp_path / "net.onnx")
     found = kinds(optimised(file, tmp_path))
-    assert {kind: found[kind] for kind in expected} == expected
+    for kernel, op in KERNELS.items():
+        assert found[kernel] == sum(isinstance(node.op, op) for node in graph.nodes)
     assert not {"Conv", "FusedConv", "Gemm", "MatMul", "Add"} & found.keys()
     merged, plain = open_file(file).run(x)["head"], as_written(file, x)
     assert np.corrcoef(merged.ravel(), plain.ravel())[0, 1] > 0.999
@@ -148,7 +156,7 @@ def test_kernels_for_integers_run(name: str, expected: Mapping[str, int], tmp_pa
 
 def test_tokens(tmp_path: Path) -> None:
     """Layers on tokens become products of integers, too."""
-    graph, state = small("mobilevit_xxs")
+    graph, state = folded("mobilevit_xxs")
     layers = sum(isinstance(node.op, ops.Linear) for node in graph.nodes)
     x = images(graph, 1, (64, 96))
     file = emitted(graph, state, quantization(graph, state, x, tmp_path), tmp_path / "net.onnx")
@@ -158,20 +166,20 @@ def test_tokens(tmp_path: Path) -> None:
 
 def test_what_is_named_in_floats_stays_in_float(tmp_path: Path) -> None:
     """ONNX Runtime would round the weights of a convolution between int8 values by itself."""
-    graph, state = small("mobilenet_v2")
+    graph, state = folded("mobilenet_v2")
     x = images(graph, 1, (64, 96))
     chosen = frozenset({"c2.1.expand.conv", "c2.1.expand.act", "c3.1.depthwise.conv", "c2.1.add"})
     file = emitted(graph, state, quantization(graph, state, x, tmp_path, chosen), tmp_path / "net.onnx")
     model = optimised(file, tmp_path)
     found = kinds(model)
-    assert (found["QLinearConv"], found["Conv"] + found["FusedConv"]) == (50, 2)
-    assert (found["QLinearAdd"], found["Add"]) == (9, 1)
+    assert found["Conv"] + found["FusedConv"] == 2
+    assert found["Add"] == 1
     merged, plain = open_file(file).run(x)["head"], as_written(file, x)
     assert np.corrcoef(merged.ravel(), plain.ravel())[0, 1] > 0.999
 
 
 def test_weights_are_stored_in_int8(tmp_path: Path) -> None:
-    graph, state = small("mnv3_small")
+    graph, state = folded("mnv3_small")
     x = images(graph, 1, (64, 96))
     file = emitted(graph, state, quantization(graph, state, x, tmp_path), tmp_path / "net.onnx")
     stored: dict[str, Any] = {
@@ -193,7 +201,7 @@ def test_a_bias_that_does_not_fit(tmp_path: Path) -> None:
 
 
 def test_openvino_computes_the_same(tmp_path: Path) -> None:
-    graph, state = small("mobilenet_v2")
+    graph, state = folded("mobilenet_v2")
     x = images(graph, 2, (64, 96))
     held = quantization(graph, state, x, tmp_path)
     file = emitted(graph, state, held, tmp_path / "net.onnx")
@@ -201,3 +209,12 @@ def test_openvino_computes_the_same(tmp_path: Path) -> None:
     assert (tmp_path / "net.bin").stat().st_size < 1.1 * file.stat().st_size
     found, plain = open_file(tmp_path / "net.xml").run(x)["head"], as_written(file, x)
     assert np.corrcoef(found.ravel(), plain.ravel())[0, 1] > 0.999
+
+
+def test_weights_that_rows_share(tmp_path: Path) -> None:
+    graph, state = folded("fasterrcnn_mnv3_large_320_fpn")
+    x = images(graph, 1, (64, 96))
+    file = emitted(graph, state, quantization(graph, state, x, tmp_path), tmp_path / "net.onnx")
+    assert {item.name for item in onnx.load(str(file)).graph.initializer} >= set(state)
+    for name, value in open_file(file).run(x).items():
+        assert value.shape == values(graph, state, x, tmp_path)[graph.outputs[name]].shape

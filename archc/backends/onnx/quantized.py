@@ -87,7 +87,8 @@ class Quantizer:
         return op.function == "relu" or (op.function == "relu6" and known.high <= 6)
 
     def _parameter(self, step: Step, name: str, value: Array) -> str:
-        key = f"{step.owner}.{name}"
+        # Rows that share weights have copies: ONNX Runtime's exact kernels for x86 take no weights that are shared.
+        key = f"{step.node.name}.{name}"
         scales = np.asarray(self._quantization.weights[f"{step.owner}.weight"], np.float64)
         if name == "bias":
             return self._bias(step, key, value, scales)
@@ -113,5 +114,5 @@ class Quantizer:
         scale = self._writer.constant(scales.astype(np.float32), f"{key}/scale")
         inputs = [self._writer.constant(numbers, key), scale]
         if numbers.dtype == np.int8:  # ONNX Runtime merges a matrix product only where the zero points are stated
-            inputs.append(self._writer.constant(np.zeros(len(scales), np.int8)))
+            inputs.append(self._writer.constant(np.zeros(len(scales), np.int8), f"{key}/zero"))
         return self._writer.add("DequantizeLinear", inputs, axis=axis)
