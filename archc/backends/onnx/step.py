@@ -74,4 +74,4 @@ class Step:
         value = self.weights[name] if change is None else change(self.weights[name])
         if self.parameter is not None:
             return self.parameter(self, name, value)
-        return self.writer.constant(value.astype(self.dtype), f"{self.owner}.{name}")
+        return self.writer.constant(value.astype(self.dtype, copy=False), f"{self.owner}.{name}")

@@ -33,8 +33,8 @@ class Writer:
 
     def __init__(self) -> None:
         self._nodes: list[Any] = []
-        self._constants: dict[tuple[bytes, str, tuple[int, ...], str], str] = {}
-        self._initializers: list[Any] = []
+        self._constants: dict[str, Array] = {}
+        self._known: dict[Any, list[str]] = {}
         self._taken: set[str] = set()
         self._names: dict[str, str] = {}
         self._sizes: dict[str, str] = {}
@@ -66,15 +66,18 @@ class Writer:
     def constant(self, value: Any, name: str | None = None) -> str:
         """A constant array. Equal ones with equal names are kept once, and so are all equal ones without a name."""
         array = np.asarray(value)
-        key = (array.tobytes(), array.dtype.str, array.shape, name or "")
-        if key not in self._constants:
-            made = name or _label(array)
-            if made in self._taken:
-                made = self._numbered(made)
-            self._taken.add(made)
-            self._initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), made))
-            self._constants[key] = made
-        return self._constants[key]
+        key = name or (array.tobytes(), array.dtype.str, array.shape)
+        known = self._known.setdefault(key, [])
+        for made in known:
+            if _equal(self._constants[made], array):
+                return made
+        made = name or _label(array)
+        if made in self._taken:
+            made = self._numbered(made)
+        self._taken.add(made)
+        self._constants[made] = array
+        known.append(made)
+        return made
 
     def integers(self, *values: int) -> str:
         """A constant vector of 64-bit integers, as operators take shapes and axes."""
@@ -117,8 +120,6 @@ class Writer:
             [_port(*image)],
             [_port(*port) for port in outputs],
         )
-        used = {value for node in graph.node for value in node.input}
-        graph.initializer.extend(item for item in self._initializers if item.name in used)
         import archc
 
         model = onnx.helper.make_model(
@@ -128,6 +129,10 @@ class Writer:
             producer_name="archc",
             producer_version=archc.__version__,
         )
+        used = {value for node in graph.node for value in node.input}
+        for value, array in self._constants.items():
+            if value in used:
+                _store(model.graph.initializer.add(), value, array)  # where it stays: weights are large
         onnx.helper.set_model_props(model, dict(metadata))
         content: bytes = model.SerializeToString(deterministic=True)
         return content
@@ -141,6 +146,19 @@ class Writer:
         while f"{name}_{number}" in self._taken:
             number += 1
         return f"{name}_{number}"
+
+
+def _equal(first: Array, second: Array) -> bool:
+    same = first.dtype == second.dtype and first.shape == second.shape
+    return first is second or (same and bool(np.array_equal(first, second)))
+
+
+def _store(tensor: Any, name: str, array: Array) -> None:
+    """Fill in a tensor of the file."""
+    tensor.name = name
+    tensor.dims.extend(array.shape)
+    tensor.data_type = onnx.helper.np_dtype_to_tensor_dtype(array.dtype)
+    tensor.raw_data = array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
 
 
 def _label(array: Array) -> str:
