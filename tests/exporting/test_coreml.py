@@ -26,9 +26,9 @@ from tests.transforms.networks import outputs, weights
 
 pytest.importorskip("coremltools")
 
-from archc.backends.coreml import BACKEND
-from archc.runtimes.coreml import CoreMLSession
-from tests.exporting import mil
+from archc.backends.coreml import BACKEND  # noqa: E402
+from archc.runtimes.coreml import CoreMLSession  # noqa: E402
+from tests.exporting import mil  # noqa: E402
 
 CLOSE = 1e-5
 """The largest difference in float32, as a share of the output's largest number."""
@@ -169,11 +169,7 @@ def test_a_tensor_goes_in(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("order", "reverse"), [("rgb", False), ("bgr", True)])
 def test_an_image_goes_in(order: str, reverse: bool, tmp_path: Path) -> None:
     opened = small(
-        "mnv3_small",
-        "input.size=64",
-        "width_mult=0.25",
-        f"input.channel_order={order}",
-        transforms=("inference", "preprocess"),
+        "mnv3_small", "input.size=64", "width_mult=0.25", f"input.channel_order={order}", transforms=("inference", "preprocess")
     )
     function, session = emitted(opened.graph, opened.state, tmp_path)
     kind = session.spec.description.input[0].type

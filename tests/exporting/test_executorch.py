@@ -81,9 +81,7 @@ def export(one: Net, folder: Path, **settings: Any) -> Path:
 @pytest.fixture(scope="module")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file of one convolution and an activation, for any batch up to the largest."""
-    graph = sample(
-        lambda net, x: net.add("op", ops.Activation("hardswish"), net.add("conv", ops.Conv(4, (3, 3), 2), x))
-    )
+    graph = sample(lambda net, x: net.add("op", ops.Activation("hardswish"), net.add("conv", ops.Conv(4, (3, 3), 2), x)))
     file = tmp_path_factory.mktemp("tiny") / "net.pte"
     emitter("executorch").emit(graph, initial(graph), file, Form(metadata={"archc_version": "9", "text": "é×"}))
     return file
@@ -97,9 +95,7 @@ def test_a_file_says_what_it_takes_and_returns(tiny: Path) -> None:
 
 
 def test_any_batch_up_to_the_largest(tiny: Path) -> None:
-    graph = sample(
-        lambda net, x: net.add("op", ops.Activation("hardswish"), net.add("conv", ops.Conv(4, (3, 3), 2), x))
-    )
+    graph = sample(lambda net, x: net.add("op", ops.Activation("hardswish"), net.add("conv", ops.Conv(4, (3, 3), 2), x)))
     session = open_file(tiny)
     for batch in (1, 3, 32, 2):
         x = np.random.default_rng(batch).standard_normal((batch, 6, 8, 12), dtype=np.float32)

@@ -288,5 +288,5 @@ def test_almost_every_result_is_the_same_integer(layer: str, tmp_path: Path) -> 
     (result,) = opened(graph, state, tmp_path, Form("int8", quantization=found)).run(x).values()
     (value,) = graph.outputs.values()
     difference = (result - Reference(graph, state, found).values(x)[value]) / found.values[value].scale.scale
-    assert (np.abs(difference) > 0.5).mean() < 0.003
-    assert abs(difference.mean()) < 0.002
+    assert (np.abs(difference) > 0.5).mean() < 0.005
+    assert abs(difference.mean()) < 0.005
