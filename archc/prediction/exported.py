@@ -122,9 +122,8 @@ def _detector(file: Path, session: Session) -> PredictionError:
         message = f"`{file}` returns boxes for images that are resized already, which `predict` does not do"
         return _refused(message, "predict with the detector itself: SPEC --weights FILE")
     message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
-    return _refused(
-        message, "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
-    )
+    help = "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
+    return _refused(message, help)
 
 
 def _refused(message: str, help: str = "") -> PredictionError:
