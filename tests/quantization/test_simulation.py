@@ -88,18 +88,18 @@ def test_a_row_in_float_leaves_its_neighbours_in_int8() -> None:
 
 @pytest.mark.parametrize("method", METHODS)
 def test_ranges_lie_inside_what_was_seen(method: str) -> None:
-    numbers = np.random.default_rng(0).standard_normal(100_000)
-    numbers[0] = 40.0
-    counts, _ = np.histogram(numbers, 2048, (numbers.min(), 40))
-    seen = {"x": Observed(float(numbers.min()), 40.0, counts.astype(float), np.array([40.0]))}
+    numbers = np.random.default_rng(0).standard_normal(1_000_000)
+    numbers[0] = 15.0
+    counts, _ = np.histogram(numbers, 2048, (numbers.min(), 15))
+    seen = {"x": Observed(float(numbers.min()), 15.0, counts.astype(float), np.array([15.0]))}
     graph = network().graph
     (found,) = ranges(graph, seen, method).values()  # type: ignore[arg-type]
     assert numbers.min() <= found.low < -2
-    assert found.high == 40 if method == "minmax" else found.high < 20
+    assert found.high == 15 if method == "minmax" else found.high < 10
     if method == "mse":
         errors = {
             high: float(((rounded(torch.tensor(numbers), Range(found.low, high)).numpy() - numbers) ** 2).mean())
-            for high in (found.high / 1.5, found.high, found.high * 1.5, 40.0)
+            for high in (found.high / 1.5, found.high, found.high * 1.5, 15.0)
         }
         assert min(errors, key=errors.__getitem__) == found.high
 
@@ -129,7 +129,7 @@ def test_rounding_by_inputs_loses_less_than_to_the_nearest() -> None:
     def lost(rounded: torch.Tensor) -> float:
         return float(((inputs.double() @ (rounded - kernel).transpose(1, 2)) ** 2).mean())
 
-    assert lost(better) < 0.4 * lost(nearest)
+    assert lost(better) < 0.6 * lost(nearest)
 
 
 def test_correction_makes_up_for_the_means() -> None:
@@ -155,7 +155,7 @@ def test_a_row_alone_in_int8() -> None:
     }
     quantization = Quantization(spoiled, quantization.weights, quantization.floats)
     alone = sensitivity(net.graph, net.state, quantization, given, ["a", "b", "c", "d"])
-    assert len(alone) == len(net.graph.regions)
+    assert set(alone) == {region.name for region in net.graph.regions if region.subgraph.nodes}
     assert min(alone, key=lambda name: alone[name].mean_cosine) == "c4.1"
     assert set(worst_first(alone)) == set(alone)
 
