@@ -336,8 +336,8 @@ def predict(
 
     Args:
         model_or_path: what `build` returned, for torch or Keras; a directory that `archc build -o` wrote; a
-            `.safetensors` or `.keras` file of archc's; or, with `weights`, whatever names a spec. A model is left as it
-            was: its mode, its device and its weights.
+            `.safetensors` or `.keras` file of archc's; a file that `export` wrote, which its runtime runs; or, with
+            `weights`, whatever names a spec. A model is left as it was: its mode, its device and its weights.
         images: one or several of: a path, a directory (the images directly inside), a glob, a PIL image, or a NumPy
             array of type `uint8`, height × width × 3 in RGB, or height × width in grey.
         weights: the checkpoint of a spec; also replaces the weights of a directory or file.
@@ -345,20 +345,23 @@ def predict(
         top: classes per image, default 5; or boxes per image, default all.
         threshold: boxes that score less are left out; default 0.5, or the detector's own threshold if that is higher.
         classes: class names in the network's order, a file with one per line, or `"none"` for numbers only; by
-            default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
+            default those that an exported file states, or the names of ImageNet (1000 classes), Pascal VOC (masks of
+            21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
         allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
-        PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
-            no image.
+        PredictionError: the network returns features, has no weights, or does not fit an option; a path stands for no
+            image; or an exported file does not state its network, or returns a detector's raw predictions.
         SpecError: as `load` and `lower`; or a spec that came with the weights names Python code or calls a resolver.
         WeightsError: a checkpoint that cannot be read, or does not fit.
-        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file.
+        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file, or
+            the runtime of an exported file.
 
     Warns:
         WeightsWarning: the weights fit, but their library normalises, pads or prepares images differently.
+        PredictionWarning: an exported file for masks takes images of one size, so others are stretched to it.
     """
     from archc.prediction.predict import predict as run
 

@@ -11,6 +11,7 @@ from archc.benchmarking.job import Job, stored
 from archc.document.diagnostics import no_python_warnings
 from archc.exporting.export import export
 from archc.exporting.network import Network
+from archc.ir.ops import Image
 
 RANDOM = 4
 """Random images for the ranges of int8, where no others are named."""
@@ -47,8 +48,9 @@ def _quantize(network: Network, job: Job, path: Path) -> None:
 
     from archc.quantization.quantize import quantize
 
-    _, height, width = network.graph.input.shape
-    pixels = np.random.default_rng(0).integers(0, 256, (RANDOM, height, width, 3), np.uint8)
+    shape = network.graph.input.shape
+    assert isinstance(shape, Image)
+    pixels = np.random.default_rng(0).integers(0, 256, (RANDOM, shape.height, shape.width, 3), np.uint8)
     images: list[Any] = list(job.calibrate) or list(pixels)
     with no_python_warnings():  # initial weights predict nothing, and so another class is no news
         quantize(

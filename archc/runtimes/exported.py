@@ -59,7 +59,7 @@ class TorchSession(Session):
 
 def _name(program: ExportedProgram) -> str:
     """The name of the input, as it may be passed."""
-    arguments, keywords = pytree.tree_unflatten(program.graph_signature.user_inputs, program.call_spec.in_spec)
+    _, keywords = pytree.tree_unflatten(program.graph_signature.user_inputs, program.call_spec.in_spec)
     return next(iter(keywords), "")
 
 
@@ -76,7 +76,7 @@ def _array(value: torch.Tensor) -> Array:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Torch has one number of threads for the whole process: it is set while a file runs, and put back."""
+    """The number of threads belongs to the whole process: it is set while a file runs, and put back."""
     before = torch.get_num_threads()
     if count is None or count == before:
         yield

@@ -247,3 +247,20 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names the pixels, `input`, which are integers already"):
         written(pixels, state, tmp_path, Form("int8", quantization=found))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_any_size_and_a_fixed_batch(tmp_path: Path) -> None:
+    graph, state = small("lraspp_mnv3_large", "width_mult=0.5")
+    other = archc.lower(archc.load("lraspp_mnv3_large", ["input.size=[65,97]", "width_mult=0.5"]))
+    other, _ = apply(other, None, ["inference"])
+    x = images(other, 2)
+    found = quantized(other, state, x)
+    whole = opened(graph, state, tmp_path, Form("int8", 2, any_size=True, quantization=found))
+    assert whole.input.shape == (2, 3, None, None)
+    own = opened(other, state, tmp_path, Form("int8", 2, quantization=found))
+    assert own.input.shape == (2, 3, 65, 97)
+    scale = found.values[other.outputs["out"]].scale.scale
+    assert np.abs(whole.run(x)["out"] - own.run(x)["out"]).max() < STEP * scale
+    with pytest.raises(ValueError, match="takes float32 images of 2×3×any×any, not float32 ones of 1×3×65×97"):
+        whole.run(x[:1])

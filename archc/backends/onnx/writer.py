@@ -76,7 +76,7 @@ class Writer:
             if made in self._taken:
                 made = self._numbered(made)
             self._taken.add(made)
-            self._initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), made))
+            self._initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), made))
             self._constants[key] = made
         return self._constants[key]
 
