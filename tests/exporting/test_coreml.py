@@ -27,9 +27,9 @@ from tests.transforms.networks import weights
 
 pytest.importorskip("coremltools")
 
-from archc.backends.coreml import BACKEND  # noqa: E402
-from archc.runtimes.coreml import CoreMLSession  # noqa: E402
-from tests.exporting import mil  # noqa: E402
+from archc.backends.coreml import BACKEND
+from archc.runtimes.coreml import CoreMLSession
+from tests.exporting import mil
 
 CLOSE = 1e-5
 """The largest difference in float32, as a share of the output's largest number."""
