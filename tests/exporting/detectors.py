@@ -59,6 +59,9 @@ def lively(graph: Graph) -> dict[str, Array]:
     with torch.no_grad():
         net(given)
         state.update({key: value for key, value in torch_.read(net, plain).items() if key in state})
+        # Three images of one position each may hardly differ.
+        state.update({key: np.maximum(v, np.float32(0.1)) for key, v in state.items() if key.endswith("running_var")})
+        torch_.write(net, {key: state[key] for key, _ in plain.tensors()}, plain)
         found = net.eval()(given)
     owners = {region.full(n.name): region.owner(n.name) for region in plain.regions for n in region.subgraph.nodes}
     heads: dict[str, list[str]] = {}
