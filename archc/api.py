@@ -583,6 +583,7 @@ def quantize(
     overrides: Sequence[str] = (),
     ranges: str | PathLike[str] | None = None,
     method: Method | None = None,
+    equalise: bool = False,
     check: Images | None = None,
     keep_float: str | Sequence[str] = (),
     min_agreement: float | None = None,
@@ -597,8 +598,9 @@ def quantize(
 ) -> Quantized:
     """Quantise a trained network to int8, measure what that changes, and write it into a file.
 
-    Norms are folded, and channels equalised (`archc.transforms.equalise`). Images give the range of every value, and
-    correct the biases for what int8 loses. Kernels have one scale for each output channel. The network in int8 is then
+    Norms are folded. Images give the range of every value; on them, kernels of depthwise convolutions are rounded so
+    that their results change least, and biases make up for the mean of what is lost. Kernels have one scale for each
+    output channel. The network in int8 is then
     compared with float on the images: simulated in torch, and by the file in its runtime.
 
     Args:
@@ -607,16 +609,27 @@ def quantize(
             the network's later ones are enough.
         to: `onnx`, `litert`, `openvino` or `executorch`; by default, the suffix of `path` decides.
         path: the file to write; without it, none is written.
-        weights: as in `export`, and so are `state`, `seed`, `source`, `overrides`, `preprocess`, `size`, `batch`,
-            `any_size`, `classes`, `overwrite` and `allow`.
+        weights: the checkpoint of a spec.
+        state: as in `export`.
+        seed: as in `export`.
+        source: as in `export`.
+        overrides: as in `export`.
         ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
         method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        equalise: first apply the transform of this name, which scales channels to like sizes.
         check: other images to compare on.
         keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one
             after the other, until `min_agreement` is reached.
         min_agreement: the share of images, from 0 to 1, that must keep their most probable class: of `check` where
             there is one, else of `images`.
         by_row: measure what every row loses alone in int8.
+        preprocess: as in `export`.
+        size: as in `export`; ranges belong to images of this size.
+        batch: as in `export`.
+        any_size: as in `export`.
+        classes: as in `export`.
+        overwrite: replace an existing file.
+        allow: `load`'s.
 
     Raises:
         SpecError: as `export`; `low-agreement`: the share is less than `min_agreement`, and no file is kept;
@@ -645,6 +658,7 @@ def quantize(
         overrides=overrides,
         ranges=ranges,
         method=method or DEFAULT,
+        equalise=equalise,
         check=check,
         keep_float=keep_float,
         min_agreement=min_agreement,
