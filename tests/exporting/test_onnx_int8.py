@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 import pytest
 
 import archc
 from archc.backends import emitter
 from archc.backends.protocol import Form
+from archc.extras import require
 from archc.ir import Graph, Node, ops
 from archc.ir.graph import Builder
 from archc.ir.quantization import Quantization, Range, keeps_range
@@ -26,6 +26,8 @@ from archc.transforms import apply
 from tests.backends.operations import IMAGE, network
 from tests.exporting.onnx_samples import numbers
 from tests.exporting.test_onnx import images, small
+
+onnxruntime = require("onnxruntime", "onnx")
 
 FUSED = ("relu", "relu6")
 
@@ -102,7 +104,8 @@ def emitted(graph: Graph, state: State, held: Quantization, file: Path) -> Path:
 def rounded(value: Array, known: Range) -> Array:
     """A value after int8, in float64."""
     scale, zero = known.scale
-    return (np.clip(np.rint(value / scale) + zero, -128, 127) - zero) * scale
+    found: Array = (np.clip(np.rint(value / scale) + zero, -128, 127) - zero) * scale
+    return found
 
 
 def test_the_numbers_of_one_convolution(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from archc.runtimes import RUNTIMES, open_file, runtime_of
 from tests.backends.operations import IMAGE, SAMPLES, network
 from tests.exporting.onnx_samples import CASES, numbers
 from tests.exporting.test_onnx import CLOSE, PATCHED, images, small, worst
+from tests.exporting.test_onnx_int8 import folded
 
 QUICK = ("keras_mnv3_small",)
 
@@ -48,7 +49,8 @@ def test_every_operation(case: str, tmp_path: Path) -> None:
     "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(archc.specs())]
 )
 def test_bundled_specs(name: str, tmp_path: Path) -> None:
-    graph, state = small(name)
+    """As they are exported: without norms."""
+    graph, state = folded(name)
     file = emit(graph, state, tmp_path, Form(any_size=True))
     for batch, size in ((1, (64, 96)), (3, (97, 61))):
         assert worst(file, graph, state, images(graph, batch, size), "openvino") < CLOSE
