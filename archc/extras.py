@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import sys
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 _EXTRAS = {
@@ -35,8 +39,29 @@ class MissingExtraError(ImportError):
     """A library that one of archc's extras installs is missing; the message says what to install."""
 
 
+_SENDERS = {"openvino": "openvino_telemetry"}
+"""Libraries that report over the network that they are imported, and the package that they do it with."""
+
+_TALKATIVE = ("coremltools", "torch.utils._pytree")
+"""Loggers that warn of libraries that archc does not use, and of parts that only macOS has, while they are imported."""
+
+
+@contextmanager
+def quiet_logs() -> Iterator[None]:
+    """Let the talkative libraries log errors only."""
+    loggers = [logging.getLogger(name) for name in _TALKATIVE]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
 def require(module: str, extra: str) -> Any:
-    """Import a module that comes with one of archc's extras.
+    """Import a module that comes with one of archc's extras. It reports nothing to anybody.
 
     Raises:
         MissingExtraError: it is not installed.
@@ -44,13 +69,29 @@ def require(module: str, extra: str) -> Any:
     """
     package = module.partition(".")[0]
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), quiet_logs(), _hidden(_SENDERS.get(package)):
             warnings.simplefilter("ignore")  # fvcore trips over torch's deprecations while it is imported
             return importlib.import_module(module)
     except ModuleNotFoundError as error:
         if _package(error) != package:
             raise
         raise MissingExtraError(_message(package, extra), name=package) from None
+
+
+@contextmanager
+def _hidden(package: str | None) -> Iterator[None]:
+    """Let a package seem not to be installed."""
+    if package is None:
+        yield
+        return
+    known = sys.modules.get(package)
+    sys.modules[package] = None  # type: ignore[assignment]  # Python's own way to block an import
+    try:
+        yield
+    finally:
+        del sys.modules[package]
+        if known is not None:
+            sys.modules[package] = known
 
 
 def missing(error: ImportError) -> str:

@@ -2,33 +2,46 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Any
 
-from archc.backends import BACKENDS, builder
+from archc.backends import BACKENDS
 from archc.benchmarking.job import Job, stored
 from archc.document.diagnostics import did_you_mean, one_of
-from archc.exporting.network import Network
 from archc.extras import MissingExtraError, require
 from archc.runtimes import RUNTIMES, open_file
-from archc.runtimes.protocol import Port, Session
-
-if TYPE_CHECKING:
-    from archc.ir.state import Array
+from archc.runtimes.protocol import Session
 
 EAGER, COMPILED = "eager", "compiled"
 BUILT = (EAGER, COMPILED)
 """Engines that build the network in torch."""
 
-ENGINES = (*BUILT, *RUNTIMES)
-"""All engines by name; runtimes have their own names."""
-
 PRECISIONS = ("f32", "f16", "bf16", "int8")
+
+
+def variant(engine: str, precision: str) -> str | None:
+    """The runtime by which an engine computes files of f32 in this precision; None where there is none."""
+    name = f"{engine}-{precision}"
+    return name if name in RUNTIMES else None
+
+
+ENGINES = (
+    *BUILT,
+    *(name for name in RUNTIMES if all(variant(engine, p) != name for engine in RUNTIMES for p in PRECISIONS)),
+)
+"""All engines by name; runtimes have their own names."""
 
 LIMITS: Mapping[str, float] = {"f32": 1e-3, "f16": 5e-2, "bf16": 2e-1}
 """The largest difference from torch's f32 by precision that is still rounding; int8 is judged by `archc quantize`."""
+
+
+OWN_THREADS = ("coreml",)
+"""Runtimes that decide themselves how many threads compute."""
+
+SYSTEMS = {"coreml": ("darwin", "Core ML runs on Apple's systems only")}
+"""The one system that a runtime runs on, by `sys.platform`, and what to say on another."""
 
 
 class ImpossibleError(ValueError):
@@ -63,11 +76,18 @@ def absent(engines: Sequence[str]) -> dict[str, str]:
     for engine in dict.fromkeys(engines):
         library, extra = ("torch", "torch") if engine in BUILT else RUNTIMES[engine][1:3]
         try:
-            if find_spec(library) is None:
+            if not _installed(library):
                 require(library, extra)  # which fails with the message
         except MissingExtraError as error:
             found[engine] = str(error)
     return found
+
+
+def _installed(library: str) -> bool:
+    try:
+        return find_spec(library) is not None
+    except ImportError:
+        return False
 
 
 def version(engine: str) -> str:
@@ -83,8 +103,20 @@ def check_precision(job: Job, has: Sequence[str]) -> None:
     Raises:
         ImpossibleError: it does not.
     """
-    if job.precision not in has:
-        raise ImpossibleError(f"{job.engine} computes in {', '.join(has)}")
+    known = [name for name in PRECISIONS if name in has or variant(job.engine, name)]
+    if job.precision not in known:
+        raise ImpossibleError(f"{job.engine} computes in {', '.join(known)}")
+
+
+def check_system(engine: str) -> None:
+    """Check that an engine runs on this system.
+
+    Raises:
+        ImpossibleError: it does not.
+    """
+    wanted, why = SYSTEMS.get(engine, (sys.platform, ""))
+    if sys.platform != wanted:
+        raise ImpossibleError(why)
 
 
 def open_engine(job: Job) -> Session:
@@ -96,36 +128,9 @@ def open_engine(job: Job) -> Session:
         ValueError: the engine does not take the file.
     """
     if job.engine in BUILT:
-        return Built(stored(job.network), job)
-    return open_file(job.file, job.engine, threads=job.threads)
-
-
-class Built(Session):
-    """A network in torch, as it was trained: in evaluation mode, without a transform, or compiled."""
-
-    def __init__(self, network: Network, job: Job) -> None:
         check_precision(job, ("f32", "bf16"))
-        torch = require("torch", "torch")
-        torch.set_num_threads(job.threads)
-        self._torch = torch
-        graph = network.graph
-        self.input = Port("image", (None, *graph.input.shape), "float32")
-        self.outputs = tuple(graph.outputs)
-        self.metadata = {}
-        self._single = graph.single
-        self._dtype = torch.bfloat16 if job.precision == "bf16" else torch.float32
-        self.module = builder("torch").build(graph, state=network.state).eval().to(self._dtype)
+        from archc.benchmarking.built import Built
 
-    def prepare(self, images: Array) -> Any:
-        """As every session's."""
-        return self._torch.from_numpy(images).to(self._dtype)
-
-    def execute(self, prepared: Any) -> Any:
-        """As every session's."""
-        with self._torch.inference_mode():
-            return self.module(prepared)
-
-    def results(self, raw: Any) -> dict[str, Array]:
-        """As every session's."""
-        named = {self.outputs[0]: raw} if self._single else raw
-        return {name: value.float().numpy() for name, value in named.items()}
+        return Built(stored(job.network), job.precision, job.threads, compiled=job.engine == COMPILED)
+    threads = None if job.engine in OWN_THREADS else job.threads
+    return open_file(job.file, variant(job.engine, job.precision) or job.engine, threads=threads)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
@@ -23,6 +24,9 @@ from archc.extras import MissingExtraError
 
 PROFILED = 10
 """Runs of one round under the profiler."""
+
+TOGETHER = 8
+"""Networks whose workers are open at the same time."""
 
 
 @dataclass(frozen=True)
@@ -55,43 +59,62 @@ def conditions(setting: Setting) -> Conditions:
     return Conditions(engine, version(engine), setting.precision, setting.threads, setting.batch, machine())
 
 
-def measure(networks: Mapping[str, Network], setting: Setting, step: Step = lambda _: None) -> LatencyTable:
+def measure(
+    networks: Mapping[str, Network], setting: Setting, step: Step = lambda _: None, *, together: int = TOGETHER
+) -> LatencyTable:
     """The latency of every operation of networks, by name. They are checked against eager torch first.
+
+    Each network is profiled by itself; `together` so many are then timed in alternating rounds, so that a busy moment
+    of the machine falls on all of them.
 
     Raises:
         WorkerError: a network cannot be run so, or computes something else.
     """
-    found = []
-    with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory:
-        for number, (name, network) in enumerate(networks.items()):
-            home = Path(directory) / str(number)
-            folded = [] if INFERENCE in network.graph.transforms else [INFERENCE]
-            store(network.rewritten(folded), home)
-            found.append(_measure(name, home, setting, step))
+    names = list(networks)
+    found: list[Measured] = []
+    for start in range(0, len(names), together):
+        some = {name: networks[name] for name in names[start : start + together]}
+        with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory, ExitStack() as open_:
+            found += _measure(some, Path(directory), setting, step, open_)
     step("")
     return LatencyTable(conditions(setting), tuple(found))
 
 
-def _measure(name: str, home: Path, setting: Setting, step: Step) -> Measured:
-    job = job_of(home, setting.engine, setting.precision, threads=setting.threads, batch=setting.batch)
-    step(f"{name}: {setting.engine}")
-    if job.file:
-        write_file(job)
-    with Process(replace(job, engine=EAGER, precision="f32", file="")) as eager:
-        reference = outputs_of(eager, home)
-    whole: list[float] = []
+def _measure(
+    networks: Mapping[str, Network], directory: Path, setting: Setting, step: Step, open_: ExitStack
+) -> list[Measured]:
+    processes: dict[str, tuple[Process, int]] = {}
+    profiles: dict[str, list[tuple[Unit, float]]] = {}
+    for number, (name, network) in enumerate(networks.items()):
+        step(f"{name}: {setting.engine}")
+        home = directory / str(number)
+        folded = [] if INFERENCE in network.graph.transforms else [INFERENCE]
+        store(network.rewritten(folded), home)
+        job = job_of(home, setting.engine, setting.precision, threads=setting.threads, batch=setting.batch)
+        if job.file:
+            write_file(job)
+        with Process(replace(job, engine=EAGER, precision="f32", file="")) as eager:
+            reference = outputs_of(eager, home)
+        process = open_.enter_context(Process(job))
+        checked(outputs_of(process, home), reference, setting.precision)
+        processes[name] = process, process.ask("runs", seconds=ROUND)["runs"]
+        with Process(replace(job, profile=True)) as profiled:
+            profiles[name] = _profile(profiled, units(stored(str(home)).graph), setting.rounds)
+    times: dict[str, list[float]] = {name: [] for name in networks}
+    for number in range(setting.rounds):
+        step(f"round {number + 1} of {setting.rounds}")
+        for name, (process, runs) in processes.items():
+            times[name] += process.ask("round", runs=runs)["times"]
+    return [Measured.of(name, 1e3 * median(times[name]), profiles[name]) for name in networks]
+
+
+def _profile(process: Process, found: Sequence[Unit], rounds: int) -> list[tuple[Unit, float]]:
+    """The seconds of every unit: the median over so many profiles."""
     times: dict[str, list[float]] = {}
-    with Process(job) as plain, Process(replace(job, profile=True)) as profiled:
-        checked(outputs_of(plain, home), reference, setting.precision)
-        runs = plain.ask("runs", seconds=ROUND)["runs"]
-        for number in range(setting.rounds):
-            step(f"{name}: round {number + 1} of {setting.rounds}")
-            whole += plain.ask("round", runs=runs)["times"]
-            for operation, seconds in profiled.ask("profile", runs=PROFILED)["operations"].items():
-                times.setdefault(operation, []).append(seconds)
-    graph = stored(str(home)).graph
-    seconds = {operation: median(found) for operation, found in times.items()}
-    return Measured.of(name, 1e3 * median(whole), by_unit(units(graph), seconds))
+    for _ in range(rounds):
+        for operation, seconds in process.ask("profile", runs=PROFILED)["operations"].items():
+            times.setdefault(operation, []).append(seconds)
+    return by_unit(found, {operation: median(seconds) for operation, seconds in times.items()})
 
 
 def by_unit(found: Sequence[Unit], seconds: Mapping[str, float]) -> list[tuple[Unit, float]]:

@@ -15,6 +15,7 @@ from archc.cli.export import export
 from archc.cli.group import Commands
 from archc.cli.list import list_
 from archc.cli.predict import predict
+from archc.cli.quantize import quantize
 from archc.cli.report import report
 from archc.cli.schema import schema
 from archc.cli.show import show
@@ -33,5 +34,20 @@ Exit codes:  0  fine
 main = Commands("archc", help=HELP, context_settings={"help_option_names": ["-h", "--help"]})
 main = click.version_option(archc.__version__, message="%(prog)s %(version)s")(main)
 
-for command in (report, build, predict, weights, convert, export, bench, check, show, diff, list_, explain, schema):
+for command in (
+    report,
+    build,
+    predict,
+    weights,
+    convert,
+    export,
+    quantize,
+    bench,
+    check,
+    show,
+    diff,
+    list_,
+    explain,
+    schema,
+):
     main.add_command(command)

@@ -8,9 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from archc.cli import arguments
+from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
-from archc.cli.export import source, weights
 
 if TYPE_CHECKING:
     from archc.benchmarking.per_op import Setting
@@ -46,13 +45,13 @@ NAMES = Several("names, separated by commas", str)
 
 @click.command(short_help="Time a network on every installed runtime.")
 @arguments.request(most=None)
-@weights
+@deploying.weights
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     help="Time the initial weights of this seed.  [default: 0, where no weights are named]",
 )
-@source
+@deploying.source
 @click.option(
     "--runtime",
     "runtimes",

@@ -7,79 +7,20 @@ from typing import Any
 
 import click
 
-from archc.backends import targets
-from archc.cli import arguments
+from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
-
-ANY = "any"
-
-
-class Size(click.ParamType[Any]):
-    """`224`, `224x320` (height × width) or `any`; as (height, width), or `any`."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text."""
-        if value == ANY or isinstance(value, tuple):
-            return value
-        sides = str(value).lower().replace("×", "x").split("x")
-        if len(sides) not in (1, 2) or not all(side.isdecimal() and int(side) for side in sides):
-            self.fail(f"`{value}` is no size: write 224, 224x320 (height × width), or {ANY}", param, ctx)
-        return int(sides[0]), int(sides[-1])
-
-
-class Batch(click.ParamType[Any]):
-    """A number of images from 1, or `dynamic`, which gives 0."""
-
-    name = "batch"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Read the text."""
-        if value in ("dynamic", 0):
-            return 0
-        if not str(value).isdecimal() or not int(value):
-            self.fail(f"`{value}` is no batch: write a number of images, or dynamic", param, ctx)
-        return int(value)
-
-
-weights = click.option(
-    "--weights", type=click.Path(path_type=Path), help="The checkpoint: archc's own, or of a library that archc knows."
-)
-source = click.option("--source", default="auto", show_default=True, help="The library whose names the checkpoint has.")
-size = click.option(
-    "--size",
-    type=Size(),
-    metavar="N|HxW|any",
-    help="The size of images, in place of the spec's; `any` for every size that the network can take.  "
-    "[default: any where the target can, else the spec's]",
-)
-batch = click.option(
-    "--batch", type=Batch(), default="dynamic", show_default=True, metavar="N|dynamic", help="Images at a time."
-)
-to = click.option("--to", type=click.Choice(targets()), help="The target.  [default: by the suffix of the file]")
-preprocess = click.option(
-    "--preprocess",
-    is_flag=True,
-    help="Take RGB pixels from 0 to 255 (uint8) and normalise them inside the network.",
-)
-classes = click.option(
-    "--classes",
-    metavar="FILE",
-    help="Names of the classes to state in the file, one per line; `none` for none.  [default: as in `archc predict`]",
-)
 
 
 @click.command(short_help="Write a trained network into a file for a runtime.")
 @arguments.request()
-@weights
+@deploying.weights
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
     help="Export the initial weights of this seed in place of a checkpoint, to try a network's speed.",
 )
-@source
-@to
+@deploying.source
+@deploying.to
 @click.option(
     "-o",
     "--output",
@@ -94,13 +35,13 @@ classes = click.option(
     show_default=True,
     help="The type of numbers inside. `archc quantize` writes int8.",
 )
-@preprocess
-@size
-@batch
+@deploying.preprocess
+@deploying.size
+@deploying.batch
 @click.option(
     "--nms", is_flag=True, help="For a detector: return boxes, labels and scores, in place of raw predictions."
 )
-@classes
+@deploying.classes
 @click.option(
     "--check",
     "images",
@@ -156,7 +97,7 @@ def export(
             to=target,
             overrides=request.overrides,
             size=size if isinstance(size, tuple) else None,
-            any_size=True if size == ANY else None,
+            any_size=True if size == deploying.ANY else None,
             batch=batch or None,
             check=False if no_check else _found(images) or True,
             overwrite=force,

@@ -28,6 +28,7 @@ class Entry(NamedTuple):
 RUNTIMES: dict[str, Entry] = {
     "onnxruntime": Entry("archc.runtimes.onnxruntime", "onnxruntime", "onnx", (".onnx",)),
     "openvino": Entry("archc.runtimes.openvino", "openvino", "openvino", (".xml", ".onnx")),
+    "openvino-bf16": Entry("archc.runtimes.openvino_bf16", "openvino", "openvino", ()),
     "litert": Entry("archc.runtimes.litert", "ai_edge_litert", "litert", (".tflite",)),
     "executorch": Entry("archc.runtimes.executorch", "executorch", "executorch", (".pte",)),
     "torch": Entry("archc.runtimes.exported", "torch", "torch", (".pt2",)),

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryFile
+from threading import Event
 from typing import Any
 
 import numpy as np
@@ -40,16 +44,22 @@ class LiteRTSession(Session):
         check_images(self.input, images)
         made = np.ascontiguousarray(images.transpose(0, 2, 3, 1) if self._last else images)
         if not self._ready or made.shape != self._shape:
-            try:
-                if made.shape != self._shape:
-                    self._interpreter.resize_tensor_input(self._input, made.shape)
-                self._interpreter.allocate_tensors()
-            except (RuntimeError, ValueError) as error:
-                self._ready = False
-                size = "×".join(map(str, images.shape))
-                raise ValueError(f"the file cannot take images of {size}: {_first_line(error)}") from None
-            self._shape, self._ready = made.shape, True
+            self._allocate(made.shape)
         return made
+
+    def _allocate(self, shape: tuple[int, ...]) -> None:
+        self._ready = False
+        try:
+            if shape != self._shape:
+                self._shape = shape
+                self._interpreter.resize_tensor_input(self._input, shape)
+            with _no_notices():
+                self._interpreter.allocate_tensors()
+        except (RuntimeError, ValueError) as error:
+            self._shape = ()
+            size = "×".join(map(str, (shape[0], shape[3], *shape[1:3]) if self._last else shape))
+            raise ValueError(f"the file cannot take images of {size}: {_first_line(error)}") from None
+        self._ready = True
 
     def execute(self, prepared: Array) -> None:
         """Run the network. LiteRT keeps the results until the next run."""
@@ -85,6 +95,38 @@ class LiteRT(Runtime):
             raise ValueError(f"`{path}` is damaged, or no file that LiteRT runs: {_first_line(error)}") from None
 
 
+_noticed = Event()
+"""Whether this process has prepared a file before: LiteRT tells only once which kernels it uses."""
+
+
+@contextmanager
+def _no_notices() -> Iterator[None]:
+    """Keep the library's `INFO:` line off standard error. Its C++ writes it, and has no setting for it.
+
+    What else is written in the meantime comes afterwards.
+    """
+    if _noticed.is_set():
+        yield
+        return
+    _noticed.set()
+    try:
+        stderr = os.dup(2)
+    except OSError:  # it is closed
+        yield
+        return
+    with TemporaryFile() as kept:
+        os.dup2(kept.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(stderr, 2)
+            os.close(stderr)
+            kept.seek(0)
+            for line in kept:
+                if not line.startswith(b"INFO: "):
+                    os.write(2, line)
+
+
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0]
 
@@ -108,11 +150,11 @@ def _metadata(content: bytes) -> dict[str, str]:
     for number in range(model.MetadataLength()):
         entry = model.Metadata(number)
         buffer = model.Buffers(entry.Buffer())
-        if buffer.DataLength():
-            try:
-                found[entry.Name().decode()] = buffer.DataAsNumpy().tobytes().decode()
-            except UnicodeDecodeError:
-                continue
+        data = buffer.DataAsNumpy().tobytes() if buffer.DataLength() else b""
+        try:
+            found[entry.Name().decode()] = data.decode()
+        except UnicodeDecodeError:
+            continue
     return found
 
 

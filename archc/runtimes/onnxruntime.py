@@ -44,7 +44,11 @@ class OnnxSession(Session):
 
     def execute(self, prepared: dict[str, Array]) -> list[Array]:
         """See `Session.execute`."""
-        found: list[Array] = self.inference.run(None, prepared)
+        try:
+            found: list[Array] = self.inference.run(None, prepared)
+        except Exception as error:  # the library's errors have no common base
+            size = "×".join(map(str, prepared[self.input.name].shape))
+            raise ValueError(f"the file cannot take images of {size}: {_reason(error)}") from None
         return found
 
     def results(self, raw: list[Array]) -> dict[str, Array]:

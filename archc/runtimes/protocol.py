@@ -24,6 +24,10 @@ class Port(NamedTuple):
     """NumPy's name, such as `float32` or `uint8`."""
 
 
+class CannotRunError(RuntimeError):
+    """A file that was opened, but cannot be run on this system; the message says why."""
+
+
 class Session(ABC):
     """An opened file. It may be used by one thread at a time.
 
@@ -46,7 +50,11 @@ class Session(ABC):
 
     @abstractmethod
     def execute(self, prepared: Any) -> Any:
-        """Run the network on prepared images; the results are the runtime's own."""
+        """Run the network on prepared images; the results are the runtime's own.
+
+        Raises:
+            CannotRunError: this system opens such files, but cannot run them.
+        """
 
     @abstractmethod
     def results(self, raw: Any) -> dict[str, Array]:
@@ -57,6 +65,7 @@ class Session(ABC):
 
         Raises:
             ValueError: as `prepare`.
+            CannotRunError: as `execute`.
         """
         return self.results(self.execute(self.prepare(images)))
 

@@ -17,6 +17,7 @@ from archc.ir.graph import Graph
 from archc.ir.state import State, problems
 from archc.ir.verify import InvalidGraphError, verify, verify_subgraph
 from archc.transforms.drop_training_ops import drop_training_ops
+from archc.transforms.equalise import equalise
 from archc.transforms.fold_norms import fold_norms
 from archc.transforms.inference import inference
 from archc.transforms.preprocess import preprocess
@@ -33,6 +34,7 @@ TRANSFORMS: dict[str, Transform] = {
     "reparameterise": reparameterise,
     "fold_norms": fold_norms,
     "inference": inference,
+    "equalise": equalise,
     "preprocess": preprocess,
 }
 """All transforms by name: archc's own, and those that users register."""

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from archc.backends.litert.flat import ACTIVATIONS as FUSED
 from archc.backends.litert.flat import Tensor
+from archc.backends.litert.operators import ACTIVATIONS as FUSED
 from archc.backends.litert.step import Step
 
 

@@ -5,18 +5,19 @@ from __future__ import annotations
 import numpy as np
 
 from archc.backends.litert import integers
-from archc.backends.litert.flat import ACTIVATIONS, Flat, Tensor
+from archc.backends.litert.flat import Flat, Tensor
+from archc.backends.litert.operators import ACTIVATIONS
 from archc.backends.litert.rules import FUSING, RULES
 from archc.backends.litert.step import Step, layout
 from archc.backends.litert.values import Values
 from archc.backends.protocol import INPUT, Form
 from archc.ir import ops
 from archc.ir.graph import Graph, Node
-from archc.ir.quantization import Int8, Quantization, int8_operations
+from archc.ir.quantization import Int8, Quantization, int8_operations, numbers
 from archc.ir.state import State
 
 
-def emit(graph: Graph, state: State, form: Form) -> bytes:
+def emit(graph: Graph, state: State, form: Form) -> memoryview:
     """The file of a graph that is supported, with a state that fits."""
     return _Writer(graph, state, form).write()
 
@@ -36,9 +37,10 @@ class _Writer:
         self.returned = {*graph.outputs.values(), *graph.levels.values()}
         self.non_negative: set[str] = set()
 
-    def write(self) -> bytes:
+    def write(self) -> memoryview:
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
+        self._check_quantization(source)
         image = self.flat.tensor(INPUT, layout(source.shape), source.op.dtype)
         self.values.put(source.name, image)
         done: set[str] = set()
@@ -48,35 +50,53 @@ class _Writer:
                     done.update(self._node(node, region.owner(local.name)))
         return self.flat.finish(self.graph.name, (INPUT, image), self._outputs(image), self.form.metadata)
 
+    def _check_quantization(self, source: Node) -> None:
+        """Check that a quantisation names values of this graph, and none that is no float.
+
+        Raises:
+            ValueError: it does not.
+        """
+        known = {node.name for node in self.graph.nodes}
+        named = [*self.quantization.values, *sorted(self.quantization.floats)]
+        if unknown := [name for name in named if name not in known]:
+            raise ValueError(f"the quantisation names `{unknown[0]}`, which is no value of `{self.graph.name}`")
+        if source.op == ops.Input("uint8") and source.name in self.quantization.values:
+            raise ValueError(f"the quantisation names the pixels, `{source.name}`, which are integers already")
+
     def _node(self, node: Node, owner: str) -> list[str]:
         """Write a node; the names of the nodes that are then done."""
         if node.name in self.integers:
             return self._integers(self.integers[node.name], owner)
         follower = self._follower(node)
         result = node if follower is None else follower
-        step = self._step(node, owner, [self.values.real(name) for name in node.inputs])
+        step = self._step(node, owner, [self.values.real(name) for name in numbers(node)])
         if follower is not None:
             assert isinstance(follower.op, ops.Activation)
             step.fused = ACTIVATIONS[follower.op.function]
         self.values.put(result.name, RULES[type(node.op)](step, node.op))
-        if _never_negative(result.op) or (_keeps_sign(result.op) and self.non_negative.issuperset(result.inputs)):
-            self.non_negative.add(result.name)
-        return [node.name, result.name]
+        return self._done(node, result)
 
     def _integers(self, operation: Int8, owner: str) -> list[str]:
         """The same for an operation that computes in int8."""
-        node, activation, result = operation
-        step = self._step(node, owner, [self.values.int8(name) for name in node.inputs])
-        step.scale, step.scales = self.quantization.values[result].scale, self.quantization.weights
+        node, activation, _ = operation
+        result = node if activation is None else activation
+        step = self._step(node, owner, [self.values.int8(name) for name in numbers(node)])
+        step.scale, step.scales = self.quantization.values[result.name].scale, self.quantization.weights
         if activation is not None:
             assert isinstance(activation.op, ops.Activation)
             step.activation = activation.op.function
         if integers.supports(step, node.op):
-            self.values.put(result, integers.RULES[type(node.op)](step, node.op))
+            self.values.put(result.name, integers.RULES[type(node.op)](step, node.op))
         else:
-            step.inputs = [self.values.real(name) for name in node.inputs]
-            self.values.put(result, RULES[type(node.op)](step, node.op))
-        return [node.name, result]
+            step.inputs = [self.values.real(name) for name in numbers(node)]
+            self.values.put(result.name, RULES[type(node.op)](step, node.op))
+        return self._done(node, result)
+
+    def _done(self, node: Node, result: Node) -> list[str]:
+        """Note what is known of a result; the names of the nodes that are done."""
+        if _never_negative(result.op) or (_keeps_sign(result.op) and self.non_negative.issuperset(result.inputs)):
+            self.non_negative.add(result.name)
+        return [node.name, result.name]
 
     def _step(self, node: Node, owner: str, inputs: list[Tensor]) -> Step:
         return Step(
@@ -86,6 +106,7 @@ class _Writer:
             tuple([self.shapes[name] for name in node.inputs]),
             {weight.name: self.state[f"{owner}.{weight.name}"] for weight in node.weights},
             owner,
+            self.values.some(node.inputs[1]) if len(numbers(node)) < len(node.inputs) else None,
             half=self.form.precision == "f16",
             non_negative=frozenset(self.non_negative) if isinstance(node.op, ops.Pool) else frozenset(),
         )

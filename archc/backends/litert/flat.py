@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from archc.backends.litert.operators import OPTIONS, VERSIONS
 from archc.extras import require
 from archc.ir.quantization import Scale
 from archc.ir.state import Array
@@ -21,79 +22,11 @@ SIGNATURE = "serving_default"
 
 _TYPES = {"float32": 0, "float16": 1, "int32": 2, "uint8": 3, "int8": 9}
 
-_OPTIONS = {
-    "CONV_2D": "Conv2D",
-    "DEPTHWISE_CONV_2D": "DepthwiseConv2D",
-    "FULLY_CONNECTED": "FullyConnected",
-    "MAX_POOL_2D": "Pool2D",
-    "AVERAGE_POOL_2D": "Pool2D",
-    "ADD": "Add",
-    "SUB": "Sub",
-    "MUL": "Mul",
-    "DIV": "Div",
-    "CONCATENATION": "Concatenation",
-    "RESIZE_BILINEAR": "ResizeBilinear",
-    "RESIZE_NEAREST_NEIGHBOR": "ResizeNearestNeighbor",
-    "RESHAPE": "Reshape",
-    "MEAN": "Reducer",
-    "TRANSPOSE": "Transpose",
-    "PAD": "Pad",
-    "PADV2": "PadV2",
-    "SOFTMAX": "Softmax",
-    "BATCH_MATMUL": "BatchMatMul",
-    "SPLIT": "Split",
-    "GATHER": "Gather",
-    "CAST": "Cast",
-    "QUANTIZE": "Quantize",
-    "DEQUANTIZE": "Dequantize",
-    "HARD_SWISH": "HardSwish",
-    "GELU": "Gelu",
-    "LEAKY_RELU": "LeakyRelu",
-    "SPACE_TO_DEPTH": "SpaceToDepth",
-    "DEPTH_TO_SPACE": "DepthToSpace",
-    "SQUARED_DIFFERENCE": "SquaredDifference",
-    "MINIMUM": "MaximumMinimum",
-    "EXP": "Exp",
-}
-"""The class of an operator's options, for those that have some."""
 
-_VERSIONS: Mapping[str, tuple[int, int]] = {
-    "CONV_2D": (1, 3),
-    "DEPTHWISE_CONV_2D": (2, 3),
-    "FULLY_CONNECTED": (5, 5),
-    "MAX_POOL_2D": (1, 2),
-    "AVERAGE_POOL_2D": (1, 2),
-    "ADD": (1, 2),
-    "SUB": (1, 2),
-    "MUL": (1, 2),
-    "CONCATENATION": (1, 2),
-    "RESIZE_BILINEAR": (3, 3),
-    "RESIZE_NEAREST_NEIGHBOR": (1, 2),
-    "MEAN": (1, 2),
-    "TRANSPOSE": (4, 4),
-    "PAD": (1, 2),
-    "PADV2": (1, 2),
-    "SOFTMAX": (1, 2),
-    "BATCH_MATMUL": (1, 2),
-    "SPLIT": (1, 2),
-    "GATHER": (1, 2),
-    "DEQUANTIZE": (3, 2),
-    "LOGISTIC": (1, 2),
-    "TANH": (1, 2),
-    "RELU": (1, 2),
-    "RELU6": (1, 2),
-    "LEAKY_RELU": (1, 2),
-    "SPACE_TO_DEPTH": (1, 2),
-    "MINIMUM": (1, 2),
-}
-"""The version of an operator that first does what archc asks of it: in float, and in int8. All others: 1."""
+class _Buffer(NamedTuple):
+    """A buffer that starts at a multiple of 16 bytes, as the schema demands; its own class does not see to that."""
 
-ACTIVATIONS = {"": 0, "relu": 1, "relu6": 3}
-"""The activations that an operator may apply to its result, by their number in the schema."""
-
-
-class _Buffer(schema.BufferT):  # type: ignore[misc]  # the schema's classes have no types
-    """A buffer that starts at a multiple of 16 bytes, as the schema demands; the generated code ignores that."""
+    data: bytes | None = None
 
     def Pack(self, builder: Any) -> int:  # noqa: N802  (the schema's name)
         """Write it."""
@@ -123,18 +56,23 @@ class Flat:
     def __init__(self, batch: int | None, any_size: bool = False) -> None:
         self.batch, self.any_size = batch, any_size
         self._tensors: list[Any] = []
-        self._buffers: list[Any] = [_Buffer()]
+        self._buffers = [_Buffer()]
         self._operators: list[Any] = []
         self._codes: dict[tuple[str, int], int] = {}
         self._constants: dict[tuple[Any, ...], Tensor] = {}
         self._widened: dict[int, Tensor] = {}
 
-    def tensor(self, name: str, shape: Shape, dtype: str = "float32", scale: Scale | None = None) -> Tensor:
-        """A new tensor that an operator computes, or the input. `shape` is for one image."""
+    def tensor(
+        self, name: str, shape: Shape, dtype: str = "float32", scale: Scale | None = None, *, whole: bool = False
+    ) -> Tensor:
+        """A new tensor that an operator computes, or the input.
+
+        `shape` is for one image; `whole` says that it is the same for every batch.
+        """
         made = schema.TensorT()
-        images = shape[0] * (self.batch or 1)
+        images = shape[0] * (1 if whole else self.batch or 1)
         made.shape = np.array((images, *shape[1:]), np.int32)
-        if self.batch is None or self.any_size:
+        if not whole and (self.batch is None or self.any_size):
             inner = (-1, -1, shape[3]) if self.any_size and len(shape) == 4 else shape[1:]
             made.shapeSignature = np.array((images if self.batch else -1, *inner), np.int32)
         if scale is not None:
@@ -179,13 +117,13 @@ class Flat:
         """Add an operator; `options` by the schema's names. An input that is None is left out."""
         made = schema.OperatorT()
         integer = any(tensor.dtype in ("int8", "uint8") for tensor in (*outputs, *inputs[:1]) if tensor)
-        version = _VERSIONS.get(kind, (1, 1))[integer]
+        version = VERSIONS.get(kind, (1, 1))[integer]
         made.opcodeIndex = self._codes.setdefault((kind, version), len(self._codes))
         made.inputs = np.array([-1 if tensor is None else tensor.number for tensor in inputs], np.int32)
         made.outputs = np.array([tensor.number for tensor in outputs], np.int32)
-        if kind in _OPTIONS:
-            made.builtinOptionsType = getattr(schema.BuiltinOptions, f"{_OPTIONS[kind]}Options")
-            made.builtinOptions = getattr(schema, f"{_OPTIONS[kind]}OptionsT")()
+        if kind in OPTIONS:
+            made.builtinOptionsType = getattr(schema.BuiltinOptions, f"{OPTIONS[kind]}Options")
+            made.builtinOptions = getattr(schema, f"{OPTIONS[kind]}OptionsT")()
             for name, value in options.items():
                 assert hasattr(made.builtinOptions, name), name
                 setattr(made.builtinOptions, name, value)
@@ -193,7 +131,7 @@ class Flat:
 
     def finish(
         self, name: str, image: tuple[str, Tensor], outputs: Mapping[str, Tensor], metadata: Mapping[str, str]
-    ) -> bytes:
+    ) -> memoryview:
         """The file's bytes."""
         graph = schema.SubGraphT()
         graph.name = name
@@ -214,7 +152,7 @@ class Flat:
         size = sum(len(buffer.data) + 64 for buffer in self._buffers if buffer.data is not None)
         builder = flatbuffers.Builder(size + 512 * (len(self._tensors) + len(self._operators)) + 4096)
         builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return memoryview(builder.Bytes)[builder.Head() :]  # `Output` would copy it
 
     def rename(self, tensor: Tensor, name: str) -> None:
         """Give a tensor another name."""
@@ -226,9 +164,7 @@ class Flat:
         return Tensor(len(self._tensors) - 1, tuple(shape), dtype, scale)
 
     def _buffer(self, data: bytes) -> int:
-        made = _Buffer()
-        made.data = data
-        self._buffers.append(made)
+        self._buffers.append(_Buffer(data))
         return len(self._buffers) - 1
 
     def _metadata(self, key: str, value: str) -> Any:

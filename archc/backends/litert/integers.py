@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from archc.backends.litert import rules
-from archc.backends.litert.flat import ACTIVATIONS, Tensor
+from archc.backends.litert import rules, sizes
+from archc.backends.litert.flat import Tensor
+from archc.backends.litert.operators import ACTIVATIONS
 from archc.backends.litert.ranges import before
 from archc.backends.litert.step import Step
 from archc.ir import ops
@@ -32,10 +33,13 @@ def supports(step: Step, op: ops.Op) -> bool:
         return op.function in ("relu", "relu6") and _saturates(step.scale, op.function)
     if isinstance(op, ops.Add):
         return len(step.inputs) == 2
-    if isinstance(op, ops.Pool):
-        return op.function == "max"  # TFLite's mean has the steps of what it reads: up to three of its result's off
+    equal = step.inputs[0].scale == step.scale
+    if isinstance(op, ops.Pool) and op.function == "avg":
+        same, pads = sizes.padding(op, step.image(0), step.flat.any_size)
+        # TFLite's mean has the steps of what it reads, and so has its interpolation.
+        return equal and (pads == sizes.NONE or op.count_padding or same)
     if isinstance(op, ops.ResizeToMultiple) or (isinstance(op, ops.Resize) and op.mode == "bilinear"):
-        return step.inputs[0].scale == step.scale  # as the mean
+        return equal
     return type(op) in RULES
 
 
@@ -102,8 +106,8 @@ def _parameters(step: Step, axes: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     scales = np.array(step.weight_scales(key, len(weight)), np.float64)
     # A bias that does not fit int32 is so large beside the layer's products that they need fewer steps.
     scales = np.maximum(scales, np.abs(bias) / (factors * read.scale * LARGEST))
-    kernel = np.round(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
-    kernel = np.clip(kernel, -HIGHEST, HIGHEST).astype(np.int8).transpose(axes)
+    steps = np.round(weight / scales.reshape(-1, *[1] * (weight.ndim - 1)))
+    kernel = np.clip(steps, -HIGHEST, HIGHEST).astype(np.int8).transpose(axes)
     scales = scales * factors
     numbers = np.round(bias / (scales * read.scale)).astype(np.int32)
     return (

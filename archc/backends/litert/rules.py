@@ -42,12 +42,12 @@ def padded(step: Step, op: ops.Conv | ops.Pool, x: Tensor) -> tuple[Tensor, int]
 SAME, VALID = 0, 1
 
 
-def window(op: ops.Conv | ops.Pool) -> dict[str, int]:
+def window(op: ops.Conv | ops.Pool) -> dict[str, Any]:
     """The options that convolutions and pools have in common."""
     return {"strideH": op.stride, "strideW": op.stride}
 
 
-def convolution(step: Step, op: ops.Conv) -> tuple[str, tuple[int, ...], dict[str, int]]:
+def convolution(step: Step, op: ops.Conv) -> tuple[str, tuple[int, ...], dict[str, Any]]:
     """The operator of a convolution, how its kernel's axes are moved, and its options apart from the padding."""
     options = window(op) | {"dilationHFactor": op.dilation, "dilationWFactor": op.dilation}
     options["fusedActivationFunction"] = step.fused
@@ -140,7 +140,7 @@ def _share(op: ops.Pool, image: ops.Image, pads: sizes.Pads) -> Any:
 
 def _pooled(step: Step, op: ops.Pool, kind: str, x: Tensor, padding: int) -> Tensor:
     size = {"filterHeight": op.kernel[0], "filterWidth": op.kernel[1]}
-    return step.make(kind, [x], step.shape, padding=padding, **window(op), **size)
+    return step.make(kind, [x], step.shape, padding=padding, **(window(op) | size))
 
 
 def _global_pool(step: Step, op: ops.GlobalPool) -> Tensor:
@@ -158,24 +158,16 @@ def _flatten(step: Step, op: ops.Flatten) -> Tensor:
 def resized(step: Step, mode: str) -> Tensor:
     """The first input in the height and width of the result."""
     (x, *_), image = step.inputs, step.image(0)
-    if (image.height, image.width) == step.shape[1:3]:
+    if step.like is not None and step.flat.any_size:
+        size = step.size(step.like)
+    elif (image.height, image.width) == step.shape[1:3]:
         return x
-    size = step.integers("size", step.shape[1:3])
+    else:
+        size = step.integers("size", step.shape[1:3])
     if mode == "bilinear":
         return step.make("RESIZE_BILINEAR", [x, size], step.shape, alignCorners=False, halfPixelCenters=True)
-    for axis, (before, after) in enumerate(zip(image[1:], step.shape[1:3], strict=True), 1):
-        taken = np.arange(after) * before // after
-        scale = np.float32(before) / np.float32(after)
-        if not np.array_equal(taken, np.floor(np.arange(after, dtype=np.float32) * scale)):
-            # The kernel's 32-bit floats would take other pixels.
-            x = step.make("GATHER", [x, step.integers("rows", taken)], _with(x.shape, axis, after), axis=axis)
-    if x.shape[1:3] == step.shape[1:3]:
-        return x
+    # As torch, the kernel finds the pixels by 32-bit floats.
     return step.make("RESIZE_NEAREST_NEIGHBOR", [x, size], step.shape, alignCorners=False, halfPixelCenters=False)
-
-
-def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
-    return (*shape[:axis], size, *shape[axis + 1 :])
 
 
 def _unfold(step: Step, op: ops.Unfold) -> Tensor:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from archc.ir import ops
-from archc.ir.graph import Node
+from archc.ir.graph import Graph
 
 Pads = tuple[ops.Pair, ops.Pair]
 """Rows above and below, and columns left and right, that are added."""
@@ -42,14 +40,23 @@ def same(op: ops.Conv | ops.Pool, image: ops.Image) -> Pads:
     return rows, ops.pads_same(image.width, op.kernel[1], op.stride, dilation)
 
 
-def fixed(node: Node, shapes: Mapping[str, ops.Shape]) -> bool:
-    """Whether what the file does for an operation is right for one size of the image only."""
-    op = node.op
-    if isinstance(op, ops.Resize | ops.ResizeToMultiple | ops.Unfold | ops.Fold):
-        return True
-    if isinstance(op, ops.Flatten):
-        return True
-    if isinstance(op, ops.Pool) and op.function == "avg" and op.padding != "valid":
-        same = op.padding == "same" or (op.stride == 1 and all(size % 2 for size in op.kernel))
-        return same == op.count_padding and op.kernel != (1, 1)
-    return False
+def any_size(graph: Graph) -> bool:
+    """Whether the file of a graph can take images of any height and width.
+
+    What reads nothing but means over all positions is the same at every size.
+    """
+    alike: set[str] = set()
+    for node in graph.nodes[1:]:
+        if isinstance(node.op, ops.GlobalPool) or alike.issuperset(node.inputs):
+            alike.add(node.name)
+        elif fixed(node.op):
+            return False
+    return True
+
+
+def fixed(op: ops.Op) -> bool:
+    """Whether what the file does for an operation is right for images of one height and width only."""
+    if isinstance(op, ops.Pool) and op.function == "avg" and op.padding != "valid" and op.kernel != (1, 1):
+        own = op.padding == "same" or (op.stride == 1 and all(size % 2 for size in op.kernel))
+        return op.count_padding == own and not (op.count_padding and op.padding == "symmetric")
+    return isinstance(op, ops.Flatten | ops.ResizeToMultiple | ops.Unfold | ops.Fold)

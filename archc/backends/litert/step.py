@@ -32,13 +32,15 @@ class Step:
     flat: Flat
     node: Node
     inputs: list[Tensor]
-    """What it reads."""
+    """What it computes with."""
     read: tuple[ops.Shape, ...]
     """The shapes of that in the graph."""
     weights: Mapping[str, Array]
     """Its weights by their local names."""
     owner: str
     """The name that they are kept under."""
+    like: Tensor | None = None
+    """The image whose height and width its result has, where it has one for that alone."""
     fused: int = 0
     """The activation that its last operator applies, by the schema's number."""
     scale: Scale | None = None
@@ -101,11 +103,10 @@ class Step:
             SpecError: `unsupported-form`: it does not fit 16 bits.
         """
         full = f"{self.owner}.{name}"
-        value = value.astype(np.float32)
         if not self.half:
-            return self.flat.constant(full, value)
+            return self.flat.constant(full, value.astype(np.float32))
         largest = float(np.abs(value).max(initial=0.0))
-        if largest > np.finfo(np.float16).max:
+        if largest > float(np.finfo(np.float16).max):
             message = f"`{full}` holds {largest:.4g}, which does not fit 16 bits"
             raise fail("unsupported-form", message, help="export in f32")
         kept = self.flat.constant(full, value.astype(np.float16))
@@ -138,6 +139,14 @@ class Step:
         """A tensor and a constant of fewer dimensions, such as one number for each channel."""
         constant = self.flat.constant(f"{self.node.name}.{kind.lower()}", np.array(value, np.float32))
         return self.make(kind, [x, constant], x.shape, fusedActivationFunction=fused)
+
+    def size(self, x: Tensor) -> Tensor:
+        """The height and width of an image, as the file finds it."""
+        shape = self.flat.tensor(self.node.name, (4,), "int32", whole=True)
+        self.flat.op("SHAPE", [x], shape, outType=2)
+        made = self.flat.tensor(self.node.name, (2,), "int32", whole=True)
+        self.flat.op("SLICE", [shape, self.integers("begin", [1]), self.integers("extent", [2])], made)
+        return made
 
     def transpose(self, x: Tensor, *order: int) -> Tensor:
         """The axes in another order."""

@@ -37,3 +37,7 @@ class Values:
             self._flat.op("DEQUANTIZE", [held], made)
             self._real[name] = made
         return self._real[name]
+
+    def some(self, name: str) -> Tensor:
+        """A value in the type that it has, for its shape."""
+        return self._real[name] if name in self._real else self._int8[name]

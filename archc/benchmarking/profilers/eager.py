@@ -7,6 +7,7 @@ from statistics import median
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from archc.analysis.latency import INFERENCE
 from archc.backends import builder
 from archc.benchmarking.job import Job, stored
 from archc.extras import require
@@ -28,8 +29,8 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
     torch = require("torch", "torch")
     torch.set_num_threads(job.threads)
     network = stored(job.network)
-    if "inference" not in network.graph.transforms:
-        network = network.rewritten(["inference"])
+    if INFERENCE not in network.graph.transforms:
+        network = network.rewritten([INFERENCE])
     graph = network.graph
     model = builder("torch").build(graph, state=network.state).eval()
     layers = dict(model.named_modules())

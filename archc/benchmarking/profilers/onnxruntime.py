@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import TYPE_CHECKING
 
 from archc.benchmarking.job import Job, stored
-from archc.benchmarking.profilers.names import operation
+from archc.benchmarking.profilers.names import known_names, operation
 from archc.extras import require
 
 if TYPE_CHECKING:
     from archc.ir.state import Array
+
+_FAR = 100
+"""Names to look at; what ONNX Runtime adds stands close to what it belongs to."""
 
 _SUFFIX = "_kernel_time"
 
@@ -29,7 +32,7 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
         ValueError: a node that names no operation.
     """
     runtime = require("onnxruntime", "onnx")
-    known = {node.name for node in stored(job.network).graph.nodes[1:]}
+    known = known_names(stored(job.network).graph)
     with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = job.threads
@@ -48,6 +51,7 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
     for event in events:
         if event.get("cat") == "Node" and event["name"].endswith(_SUFFIX):
             times.setdefault(event["name"].removesuffix(_SUFFIX), []).append(1e-6 * event["dur"])
+    _add_nameless(values, times)
     found: dict[str, float] = {}
     for name, seconds in times.items():
         owner = operation((name, *values.get(name, ())), known)
@@ -55,7 +59,34 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
     return found
 
 
-def _values(path: str) -> Mapping[str, tuple[str, ...]]:
-    """What each node of the optimised model writes and reads, by the node's name."""
-    model = require("onnx", "onnx").load(path)
-    return {node.name: (*node.output, *node.input) for node in model.graph.node}
+def _add_nameless(values: dict[str, Sequence[str]], times: Mapping[str, object]) -> None:
+    """Give nodes without a name, which `_values` numbers by their kind, the names that the profile calls them by.
+
+    These are the kind and a number, `HardSigmoid_158`, which grow in the order of the model.
+    """
+    called: dict[str, list[str]] = {}
+    for name in times:
+        kind, _, number = name.rpartition("_")
+        if name not in values and number.isdecimal():
+            called.setdefault(kind, []).append(name)
+    for kind, names in called.items():
+        for place, name in enumerate(sorted(names, key=lambda name: int(name.rpartition("_")[2]))):
+            values[name] = values.get(f"{kind}#{place}", ())
+
+
+def _values(path: str) -> dict[str, Sequence[str]]:
+    """What each node of the optimised model writes and reads, and so on back through what computes that."""
+    graph = require("onnx", "onnx").load(path).graph
+    names: dict[str, list[str]] = {}  # by value: how its producer may be called
+    found: dict[str, Sequence[str]] = {}
+    nameless: dict[str, int] = {}
+    for node in graph.node:
+        before = [text for value in node.input for text in names.get(value, ())]
+        texts = list(dict.fromkeys([*node.output, *node.input, *before]))[:_FAR]
+        if node.name:
+            found[node.name] = texts
+        else:
+            nameless[node.op_type] = nameless.get(node.op_type, -1) + 1
+            found[f"{node.op_type}#{nameless[node.op_type]}"] = texts
+        names.update((value, [node.name, *texts]) for value in node.output)
+    return found
