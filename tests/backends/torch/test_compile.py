@@ -110,8 +110,9 @@ def test_what_it_does_not_take() -> None:
         archc.compile(archc.build("ssdlite320_mnv3_large", seed=0))
 
 
+@pytest.mark.slow
 def test_keras_is_refused() -> None:
-    with pytest.raises(ValueError, match="takes a torch module that archc built, not a `Functional`"):
+    with pytest.raises(ValueError, match=r"takes a torch module that archc built, not a `\w+`"):
         archc.compile(archc.build(archc.load("mnv3_small", SMALL), backend="keras"))
 
 
