@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from archc.prediction.network import Loaded, Options
 
 
+_BOXES = frozenset({"boxes", "labels", "scores"})
+"""The outputs of a detector's file with boxes."""
+
+
 class ExportedFile(NamedTuple):
     """An opened file and its network, as it was exported. `names` are those of the classes, if the file states them."""
 
@@ -56,8 +60,10 @@ def open_exported(path: str | PathLike[str]) -> ExportedFile:
             f"`{file}` does not say which network it holds, so nothing is known of its input and its classes",
             "only files that archc exported say so; predict with the network itself: SPEC --weights FILE",
         )
-    if graph.detector is not None:
-        raise _detector(file, session)
+    if graph.detector is not None and not _BOXES.issubset(session.outputs):
+        message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
+        help = "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
+        raise _refused(message, help)
     _check(file, session, graph)
     task = task_of(graph)
     if names is not None and len(names) != task.classes:
@@ -70,28 +76,35 @@ def from_exported(file: ExportedFile, options: Options, device: str | None = Non
 
     A file that takes pixels gets pixels. Where it takes a fixed number of images, the last ones are repeated to fill
     it. A file for masks that takes images of one size gets the whole image stretched to that size, so that every pixel
-    has its class; a warning says so.
+    has its class; a warning says so. A detector's file gets images as `FileBoxes` says.
 
     Raises:
-        PredictionError: class names that do not fit, or another device than the CPU.
+        PredictionError: class names that do not fit, a threshold below the detector's own, or another device than the
+            CPU.
     """
     from archc.prediction.class_names import class_names
+    from archc.prediction.file_boxes import FileBoxes
     from archc.prediction.inputs import of_pixels
-    from archc.prediction.network import Loaded, predictor
-    from archc.prediction.scores import FileScores
+    from archc.prediction.network import Loaded, check_threshold, predictor
+    from archc.prediction.scores import Boxes, FileScores, Scores
 
     if device not in (None, "cpu"):
         message = f"`{device}` cannot be used here: exported files run on the CPU"
         raise PredictionError(Diagnostic("no-device", message))
     graph, session, task = file.graph, file.session, file.task
+    check_threshold(graph, options.threshold)
+    network: Scores | Boxes
+    if task.kind == "boxes":
+        network = FileBoxes(session, graph)
+    else:
+        network = FileScores(session, task.output or next(iter(graph.outputs)))
     if session.input.dtype == "uint8" and graph.preprocessing is not None:
         graph = replace(graph, preprocessing=of_pixels(graph.preprocessing))
     own = options.classes is None and file.names is not None
     names = file.names if own else class_names(options.classes, task.kind, task.classes)
     stretched = task.kind == "mask" and None not in session.input.shape[2:]
-    scores = FileScores(session, task.output or next(iter(graph.outputs)))
     return Loaded(
-        predictor(graph, task, scores, names, options, stretched=stretched),
+        predictor(graph, task, network, names, options, stretched=stretched),
         (_stretches(file),) if stretched else (),
     )
 
@@ -110,20 +123,12 @@ def _check(file: Path, session: Session, graph: Graph) -> None:
     assert isinstance(dtype, Input)
     _, *sizes = session.input.shape
     fits = len(sizes) == 3 and all(size in (None, own) for size, own in zip(sizes, shape, strict=True))
-    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != set(graph.outputs):
+    wanted = _BOXES if graph.detector else set(graph.outputs)
+    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != wanted:
         raise _refused(
             f"`{file}` is not the network that it states: its input or its outputs are others",
             "export the network again",
         )
-
-
-def _detector(file: Path, session: Session) -> PredictionError:
-    if "boxes" in session.outputs:
-        message = f"`{file}` returns boxes for images that are resized already, which `predict` does not do"
-        return _refused(message, "predict with the detector itself: SPEC --weights FILE")
-    message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
-    help = "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
-    return _refused(message, help)
 
 
 def _refused(message: str, help: str = "") -> PredictionError:
