@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archc.backends.protocol import BOXES
 from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Input
@@ -19,10 +20,6 @@ from archc.transforms.provenance import stated
 
 if TYPE_CHECKING:
     from archc.prediction.network import Loaded, Options
-
-
-_BOXES = frozenset({"boxes", "labels", "scores"})
-"""The outputs of a detector's file with boxes."""
 
 
 class ExportedFile(NamedTuple):
@@ -60,10 +57,8 @@ def open_exported(path: str | PathLike[str]) -> ExportedFile:
             f"`{file}` does not say which network it holds, so nothing is known of its input and its classes",
             "only files that archc exported say so; predict with the network itself: SPEC --weights FILE",
         )
-    if graph.detector is not None and not _BOXES.issubset(session.outputs):
-        message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
-        help = "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
-        raise _refused(message, help)
+    if graph.detector is not None and set(session.outputs) != set(BOXES):
+        raise _raw(file)
     _check(file, session, graph)
     task = task_of(graph)
     if names is not None and len(names) != task.classes:
@@ -86,23 +81,22 @@ def from_exported(file: ExportedFile, options: Options, device: str | None = Non
     from archc.prediction.file_boxes import FileBoxes
     from archc.prediction.inputs import of_pixels
     from archc.prediction.network import Loaded, check_threshold, predictor
-    from archc.prediction.scores import Boxes, FileScores, Scores
+    from archc.prediction.scores import FileScores
 
     if device not in (None, "cpu"):
         message = f"`{device}` cannot be used here: exported files run on the CPU"
         raise PredictionError(Diagnostic("no-device", message))
     graph, session, task = file.graph, file.session, file.task
-    check_threshold(graph, options.threshold)
-    network: Scores | Boxes
-    if task.kind == "boxes":
-        network = FileBoxes(session, graph)
-    else:
-        network = FileScores(session, task.output or next(iter(graph.outputs)))
     if session.input.dtype == "uint8" and graph.preprocessing is not None:
         graph = replace(graph, preprocessing=of_pixels(graph.preprocessing))
     own = options.classes is None and file.names is not None
     names = file.names if own else class_names(options.classes, task.kind, task.classes)
     stretched = task.kind == "mask" and None not in session.input.shape[2:]
+    if task.kind == "boxes":
+        check_threshold(graph, options.threshold)
+        network: FileScores | FileBoxes = FileBoxes(session, file.graph)
+    else:
+        network = FileScores(session, task.output or next(iter(graph.outputs)))
     return Loaded(
         predictor(graph, task, network, names, options, stretched=stretched),
         (_stretches(file),) if stretched else (),
@@ -123,12 +117,19 @@ def _check(file: Path, session: Session, graph: Graph) -> None:
     assert isinstance(dtype, Input)
     _, *sizes = session.input.shape
     fits = len(sizes) == 3 and all(size in (None, own) for size, own in zip(sizes, shape, strict=True))
-    wanted = _BOXES if graph.detector else set(graph.outputs)
-    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != wanted:
+    outputs = set(graph.outputs if graph.detector is None else BOXES)
+    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != outputs:
         raise _refused(
             f"`{file}` is not the network that it states: its input or its outputs are others",
             "export the network again",
         )
+
+
+def _raw(file: Path) -> PredictionError:
+    message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
+    return _refused(
+        message, "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"
+    )
 
 
 def _refused(message: str, help: str = "") -> PredictionError:

@@ -19,9 +19,8 @@ from PIL import Image
 import archc
 from archc.backends import BACKENDS
 from archc.cli import main
-from archc.exporting.boxes import match
 from archc.prediction.errors import PredictionError, PredictionWarning
-from archc.prediction.results import Classified, Detected, Segmented
+from archc.prediction.results import Classified, Segmented
 from archc.runtimes import runtime_of
 from tests.prediction.networks import calibrate
 from tests.prediction.samples import noise, save
@@ -138,34 +137,6 @@ def test_detectors_are_refused(tmp_path: Path) -> None:
     archc.export("ssdlite_mobilevit_s", file, seed=0, overrides=["input.size=64"], check=False)
     with pytest.raises(PredictionError, match=r"returns the raw predictions of a detector's heads.*--nms"):
         archc.predict(file, PHOTOS[0])
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("preprocess", [False, True])
-def test_boxes(preprocess: bool, tmp_path: Path) -> None:
-    """An SSD's file finds the boxes that torchvision's SSD finds, whatever the image's proportions."""
-    model = archc.build(archc.load("ssdlite_mobilevit_s", ["input.size=64", "num_classes=5"]), seed=0)
-    file = exported(model, tmp_path / "x.onnx", nms=True, preprocess=preprocess)
-    pictures = [noise(100, 70), noise(64, 64)]
-    least = 0.1
-    for one, other in zip(
-        archc.predict(file, pictures, threshold=least), archc.predict(model, pictures, threshold=least), strict=True
-    ):
-        assert isinstance(one, Detected)
-        assert isinstance(other, Detected)
-        assert len(other.detections) > 20
-        # Pixels that were stretched are rounded to 8 bits.
-        assert match(arrays(one), arrays(other), 0.02 if preprocess else 1e-4).share > (0.5 if preprocess else 0.98)
-    with pytest.raises(PredictionError, match="so `threshold` cannot be lower"):
-        archc.predict(file, pictures, threshold=1e-9)
-
-
-def arrays(found: Detected) -> dict[str, Any]:
-    return {
-        "boxes": np.array([one.box for one in found.detections]),
-        "labels": np.array([one.index for one in found.detections]),
-        "scores": np.array([one.score for one in found.detections]),
-    }
 
 
 def test_files_of_other_programs(tiny: Any, tmp_path: Path) -> None:
