@@ -136,7 +136,11 @@ def from_model(
 
 
 def check_threshold(graph: Graph, threshold: float | None) -> None:
-    """Refuse a threshold that a built detector cannot honour: it has dropped lower boxes itself."""
+    """Refuse a threshold that a built detector cannot honour: it has dropped lower boxes itself.
+
+    Raises:
+        PredictionError: `unused-option`.
+    """
     detector = graph.detector
     if threshold is None or detector is None:
         return

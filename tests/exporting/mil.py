@@ -17,15 +17,14 @@ from torch.nn import functional as F
 from archc.extras import quiet_logs
 from archc.ir.state import Array
 
-with quiet_logs():
-    import coremltools as ct
-    from coremltools.converters.mil.frontend.milproto.load import load
-
 Tensor = torch.Tensor
 
 
 def program(path: Path) -> Any:
     """The program in a package, with its weights."""
+    with quiet_logs():  # it takes seconds, so nothing imports it while tests are collected
+        import coremltools as ct
+        from coremltools.converters.mil.frontend.milproto.load import load
     spec = ct.utils.load_spec(str(path))
     weights = path / "Data" / "com.apple.CoreML" / "weights"
     return load(spec, spec.specificationVersion, str(weights)).functions["main"]

