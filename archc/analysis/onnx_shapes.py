@@ -16,41 +16,11 @@ Dims = tuple[int, ...]
 _LARGEST = 64
 """The most numbers of a value that is computed here. Sizes are few; weights are many."""
 
-_ARITHMETIC = frozenset(
-    [
-        "Add",
-        "Cast",
-        "Ceil",
-        "Concat",
-        "ConstantOfShape",
-        "Div",
-        "Equal",
-        "Expand",
-        "Floor",
-        "Gather",
-        "Greater",
-        "Identity",
-        "Less",
-        "Max",
-        "Min",
-        "Mod",
-        "Mul",
-        "Neg",
-        "Not",
-        "Range",
-        "ReduceProd",
-        "ReduceSum",
-        "Reshape",
-        "Shape",
-        "Size",
-        "Slice",
-        "Sqrt",
-        "Squeeze",
-        "Sub",
-        "Unsqueeze",
-        "Where",
-    ]
-)
+_NAMES = """
+    Add Cast Ceil Concat ConstantOfShape Div Equal Expand Floor Gather Greater Identity Less Max Min Mod Mul Neg Not
+    Range ReduceProd ReduceSum Reshape Shape Size Slice Sqrt Squeeze Sub Unsqueeze Where
+"""
+_ARITHMETIC = frozenset(_NAMES.split())
 
 
 def with_shapes(model: Any) -> tuple[Any, dict[str, Dims]]:
@@ -109,9 +79,7 @@ def _compute_sizes(model: Any, shapes: dict[str, Dims]) -> bool:
 
 def _run(node: Any, given: dict[str, Any], model: Any, helper: Any) -> Any:
     """What a node gives for these inputs; None where the reference implementation cannot say."""
-    import numpy as np
-
-    reference = require("onnx.reference", "onnx")
+    reference, numpy = require("onnx.reference", "onnx"), require("numpy", "onnx")
     inputs = [
         helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
         for name, value in given.items()
@@ -123,14 +91,13 @@ def _run(node: Any, given: dict[str, Any], model: Any, helper: Any) -> Any:
         (found,) = reference.ReferenceEvaluator(alone).run(None, given)
     except Exception:  # its errors have no common base
         return None
-    return np.asarray(found)
+    return numpy.asarray(found)
 
 
 def _zeros(shape: Dims) -> Any:
     """An array of this shape that takes no memory."""
-    import numpy as np
-
-    return np.broadcast_to(np.float32(0), shape)
+    numpy = require("numpy", "onnx")
+    return numpy.broadcast_to(numpy.float32(0), shape)
 
 
 def _dims(value: Any) -> Dims | None:

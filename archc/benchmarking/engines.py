@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
 from importlib import metadata
 from importlib.util import find_spec
@@ -34,6 +35,13 @@ ENGINES = (
 
 LIMITS: Mapping[str, float] = {"f32": 1e-3, "f16": 5e-2, "bf16": 2e-1}
 """The largest difference from torch's f32 by precision that is still rounding; int8 is judged by `archc quantize`."""
+
+
+OWN_THREADS = ("coreml",)
+"""Runtimes that decide themselves how many threads compute."""
+
+SYSTEMS = {"coreml": ("darwin", "Core ML runs on Apple's systems only")}
+"""The one system that a runtime runs on, by `sys.platform`, and what to say on another."""
 
 
 class ImpossibleError(ValueError):
@@ -100,6 +108,17 @@ def check_precision(job: Job, has: Sequence[str]) -> None:
         raise ImpossibleError(f"{job.engine} computes in {', '.join(known)}")
 
 
+def check_system(engine: str) -> None:
+    """Check that an engine runs on this system.
+
+    Raises:
+        ImpossibleError: it does not.
+    """
+    wanted, why = SYSTEMS.get(engine, (sys.platform, ""))
+    if sys.platform != wanted:
+        raise ImpossibleError(why)
+
+
 def open_engine(job: Job) -> Session:
     """The session of a job.
 
@@ -113,4 +132,5 @@ def open_engine(job: Job) -> Session:
         from archc.benchmarking.built import Built
 
         return Built(stored(job.network), job.precision, job.threads, compiled=job.engine == COMPILED)
-    return open_file(job.file, variant(job.engine, job.precision) or job.engine, threads=job.threads)
+    threads = None if job.engine in OWN_THREADS else job.threads
+    return open_file(job.file, variant(job.engine, job.precision) or job.engine, threads=threads)

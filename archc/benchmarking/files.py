@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from archc.backends import emitter
-from archc.benchmarking.engines import check_precision, target
+from archc.benchmarking.engines import check_precision, check_system, target
 from archc.benchmarking.job import Job, stored
 from archc.document.diagnostics import no_python_warnings
 from archc.exporting.export import export
@@ -26,6 +26,7 @@ def write(job: Job, path: Path) -> None:
         ImportError: a library is not installed.
     """
     network, name = stored(job.network), target(job.engine)
+    check_system(job.engine)
     check_precision(job, emitter(name).precisions)
     if job.precision == "int8":
         _quantize(network, job, path)

@@ -127,6 +127,7 @@ def _opened(line: str) -> Worker | None:
 def _failure(error: Exception) -> dict[str, str]:
     from archc.benchmarking.engines import ImpossibleError
     from archc.extras import missing
+    from archc.runtimes.protocol import CannotRunError
 
     if isinstance(error, ImportError) and (text := missing(error)):
         return {"missing": text}
@@ -134,7 +135,7 @@ def _failure(error: Exception) -> dict[str, str]:
     found = {diagnostic.id for diagnostic in getattr(error, "diagnostics", ())}
     if found:
         said = "; ".join(d.message + (f" ({d.help})" if d.help else "") for d in getattr(error, "diagnostics", ()))
-    if isinstance(error, ImpossibleError) or found & REFUSALS:
+    if isinstance(error, ImpossibleError | CannotRunError) or found & REFUSALS:
         return {"impossible": said}
     return {"error": said if found else f"{type(error).__name__}: {said}"}
 

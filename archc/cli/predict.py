@@ -102,8 +102,9 @@ def predict(words: Words, **options: Any) -> int:
     used, else the first.
 
     NETWORK is a spec with its `--weights`; or a directory or a `model.safetensors` that `archc build -o` wrote; or a
-    `.keras` file of archc's, which Keras runs; or what `archc export` wrote, which its own runtime runs. IMAGE is a file, a directory (for the images directly inside), or a glob
-    in quotes. An image that cannot be read is skipped and reported; the exit code is then 1.
+    `.keras` file of archc's, which Keras runs; or a file that `archc export` wrote, which its own runtime runs. IMAGE
+    is a file, a directory (for the images directly inside), or a glob in quotes. An image that cannot be read is
+    skipped and reported; the exit code is then 1.
     """
     from archc.blocks.lower import lower
     from archc.cli.drawings import places

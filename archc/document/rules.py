@@ -356,8 +356,8 @@ _TABLE = (
         "exported-file",
         "an exported file that nothing can be predicted with",
         "A file that archc exported states its network, so it predicts alone. A file of another program does not say "
-        "how an image becomes its input, and what its outputs are. A detector's file predicts nothing either: its raw "
-        "outputs are no boxes. In both cases, predict with the network itself, a spec and its weights.",
+        "how an image becomes its input, and what its outputs are. A detector's file with raw outputs predicts "
+        "nothing either: export it with `--nms`. Or predict with the network itself, a spec and its weights.",
         "archc predict from_elsewhere.onnx cat.png",
     ),
     _error(

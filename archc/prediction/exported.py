@@ -7,6 +7,7 @@ from os import PathLike, fspath
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from archc.backends.protocol import BOXES
 from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir.graph import Graph
 from archc.ir.ops import Image, Input
@@ -56,8 +57,8 @@ def open_exported(path: str | PathLike[str]) -> ExportedFile:
             f"`{file}` does not say which network it holds, so nothing is known of its input and its classes",
             "only files that archc exported say so; predict with the network itself: SPEC --weights FILE",
         )
-    if graph.detector is not None:
-        raise _detector(file, session)
+    if graph.detector is not None and set(session.outputs) != set(BOXES):
+        raise _raw(file)
     _check(file, session, graph)
     task = task_of(graph)
     if names is not None and len(names) != task.classes:
@@ -70,14 +71,16 @@ def from_exported(file: ExportedFile, options: Options, device: str | None = Non
 
     A file that takes pixels gets pixels. Where it takes a fixed number of images, the last ones are repeated to fill
     it. A file for masks that takes images of one size gets the whole image stretched to that size, so that every pixel
-    has its class; a warning says so.
+    has its class; a warning says so. A detector's file gets images as `FileBoxes` says.
 
     Raises:
-        PredictionError: class names that do not fit, or another device than the CPU.
+        PredictionError: class names that do not fit, a threshold below the detector's own, or another device than the
+            CPU.
     """
     from archc.prediction.class_names import class_names
+    from archc.prediction.file_boxes import FileBoxes
     from archc.prediction.inputs import of_pixels
-    from archc.prediction.network import Loaded, predictor
+    from archc.prediction.network import Loaded, check_threshold, predictor
     from archc.prediction.scores import FileScores
 
     if device not in (None, "cpu"):
@@ -89,9 +92,13 @@ def from_exported(file: ExportedFile, options: Options, device: str | None = Non
     own = options.classes is None and file.names is not None
     names = file.names if own else class_names(options.classes, task.kind, task.classes)
     stretched = task.kind == "mask" and None not in session.input.shape[2:]
-    scores = FileScores(session, task.output or next(iter(graph.outputs)))
+    if task.kind == "boxes":
+        check_threshold(graph, options.threshold)
+        network: FileScores | FileBoxes = FileBoxes(session, file.graph)
+    else:
+        network = FileScores(session, task.output or next(iter(graph.outputs)))
     return Loaded(
-        predictor(graph, task, scores, names, options, stretched=stretched),
+        predictor(graph, task, network, names, options, stretched=stretched),
         (_stretches(file),) if stretched else (),
     )
 
@@ -110,17 +117,15 @@ def _check(file: Path, session: Session, graph: Graph) -> None:
     assert isinstance(dtype, Input)
     _, *sizes = session.input.shape
     fits = len(sizes) == 3 and all(size in (None, own) for size, own in zip(sizes, shape, strict=True))
-    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != set(graph.outputs):
+    outputs = set(graph.outputs if graph.detector is None else BOXES)
+    if not fits or session.input.dtype != dtype.dtype or set(session.outputs) != outputs:
         raise _refused(
             f"`{file}` is not the network that it states: its input or its outputs are others",
             "export the network again",
         )
 
 
-def _detector(file: Path, session: Session) -> PredictionError:
-    if "boxes" in session.outputs:
-        message = f"`{file}` returns boxes for images that are resized already, which `predict` does not do"
-        return _refused(message, "predict with the detector itself: SPEC --weights FILE")
+def _raw(file: Path) -> PredictionError:
     message = f"`{file}` returns the raw predictions of a detector's heads, not boxes"
     return _refused(
         message, "export it with `--nms` for boxes, or predict with the detector itself: SPEC --weights FILE"

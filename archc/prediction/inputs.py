@@ -35,5 +35,5 @@ def prepared(graph: Graph, images: Images) -> Array:
 
 
 def of_pixels(given: Preprocessing) -> Preprocessing:
-    """The preprocessing for a network that normalises pixels itself: all that remains is the size. Values are 0 to 1."""
+    """The preprocessing for a network that normalises pixels itself: the size remains, and values are 0 to 1."""
     return Preprocessing.model_validate({**given.model_dump(), "mean": 0.0, "std": 1.0, "channel_order": "rgb"})

@@ -116,7 +116,7 @@ def from_model(
             places itself.
     """
     names = class_names(options.classes, task.kind, task.classes)
-    _check_threshold(graph, options.threshold)
+    check_threshold(graph, options.threshold)
     backend = of(model)
     if task.kind == "boxes" and backend is not None and not backend.detects:
         message = f"the {backend.name} model of `{graph.name}` returns the raw predictions of its heads, not boxes"
@@ -135,7 +135,7 @@ def from_model(
     return predictor(graph, task, _torch(model, task, place), names, options)
 
 
-def _check_threshold(graph: Graph, threshold: float | None) -> None:
+def check_threshold(graph: Graph, threshold: float | None) -> None:
     """Refuse a threshold that a built detector cannot honour: it has dropped lower boxes itself."""
     detector = graph.detector
     if threshold is None or detector is None:

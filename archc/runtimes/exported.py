@@ -31,6 +31,7 @@ class TorchSession(Session):
         self.input = Port(_name(program) or node.name, shape, str(image.dtype).removeprefix("torch."))
         self.metadata = metadata
         self._module = program.module()
+        self._guards: Any = getattr(self._module, "_guards_fn", None)
         self._threads = threads
         self.outputs = tuple(
             _named(pytree.tree_unflatten(program.graph_signature.user_outputs, program.call_spec.out_spec))
@@ -41,7 +42,8 @@ class TorchSession(Session):
         check_images(self.input, images)
         prepared = torch.from_numpy(np.ascontiguousarray(images))
         try:
-            self._module._guards_fn(prepared)
+            if self._guards is not None:
+                self._guards(prepared)
         except AssertionError as error:
             size = "×".join(map(str, images.shape))
             raise ValueError(f"the file cannot take images of {size}: {str(error).strip()}") from None

@@ -18,11 +18,13 @@ from tests.benchmarking.test_processes import tiny
 
 
 def test_names_of_fused_split_and_inserted_nodes() -> None:
-    known = ["stem.0.conv", "stem.0.act", "c4.1", "c4.1.conv", "c4.10.conv", "c4.10"]
+    names = ["stem.0.conv", "stem.0.act", "c4.1", "c4.1.conv", "c4.10.conv", "c4.10"]
+    known = {"head": "c4.10", **{name: name for name in names}}
+    assert operation(["head"], known) == "c4.10"
     assert operation(["stem.0.conv_nchwc"], known) == "stem.0.conv"
     assert operation(["stem.0.act/WithoutBiases"], known) == "stem.0.act"
     assert operation(["c4.10.conv_abcd_acdb_c4.1.conv"], known) == "c4.10.conv"
-    assert operation(["image_abcd_acdb_stem.0.conv"], known) == "stem.0.conv"
+    assert operation(["image_abcd_acdb_stem.0.conv/WithoutBiases"], known) == "stem.0.conv"
     assert operation(["ReorderOutput_token_1", "reorder_3", "c4.1"], known) == "c4.1"
     with pytest.raises(ValueError, match="timed `Other`"):
         operation(["Other", "c4.100"], known)

@@ -158,9 +158,8 @@ def test_archcs_own_file_is_the_network_it_states(preprocess: bool, tmp_path: Pa
 def test_other_files_of_archcs(suffix: str, tmp_path: Path, run: Run) -> None:
     file = tmp_path / f"x{suffix}"
     archc.export("mnv3_small", file, seed=0, overrides=TINY, check=False)
-    assert (
-        report(run, file, "--json").json == report(run, "mnv3_small", *TINY, "--transform", "inference", "--json").json
-    )
+    expected = report(run, "mnv3_small", *TINY, "--transform", "inference", "--json").json
+    assert report(run, file, "--json").json == expected
 
 
 def test_transforms_change_the_count(run: Run) -> None:
@@ -179,9 +178,8 @@ def model_of(nodes: list[Any], tensors: list[Any], shape: list[Any], path: Path)
     source = helper.make_tensor_value_info("x", TensorProto.FLOAT, shape)
     result = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
     opsets = [helper.make_opsetid("", 17), helper.make_opsetid("com.me", 1)]
-    onnx.save(
-        helper.make_model(helper.make_graph(nodes, "net", [source], [result], tensors), opset_imports=opsets), path
-    )
+    graph = helper.make_graph(nodes, "net", [source], [result], tensors)
+    onnx.save(helper.make_model(graph, opset_imports=opsets), path)
     return path
 
 

@@ -165,15 +165,10 @@ def test_a_tensor_goes_in(tmp_path: Path) -> None:
     assert form.metadata.items() <= session.metadata.items()
 
 
-@pytest.mark.parametrize(("order", "reverse"), [("rgb", False), ("bgr", True)])
-def test_an_image_goes_in(order: str, reverse: bool, tmp_path: Path) -> None:
-    opened = small(
-        "mnv3_small",
-        "input.size=64",
-        "width_mult=0.25",
-        f"input.channel_order={order}",
-        transforms=("inference", "preprocess"),
-    )
+@pytest.mark.parametrize("order", ["rgb", "bgr"])
+def test_an_image_goes_in(order: str, tmp_path: Path) -> None:
+    settings = ("input.size=64", "width_mult=0.25", f"input.channel_order={order}")
+    opened = small("mnv3_small", *settings, transforms=("inference", "preprocess"))
     function, session = emitted(opened.graph, opened.state, tmp_path)
     kind = session.spec.description.input[0].type
     assert kind.WhichOneof("Type") == "imageType"
@@ -285,7 +280,7 @@ def test_forms_that_core_ml_does_not_have(tmp_path: Path) -> None:
     opened = small("mnv3_small", "input.size=64", "width_mult=0.25", transforms=("inference", "preprocess"))
     with pytest.raises(archc.SpecError, match="takes one image, not 2"):
         BACKEND.emit(opened.graph, opened.state, path, Form(batch=2))
-    with pytest.raises(archc.SpecError, match="no `.mlpackage` in int8"):
+    with pytest.raises(archc.SpecError, match=r"no `.mlpackage` in int8"):
         BACKEND.emit(opened.graph, opened.state, path, Form("int8"))
     with pytest.raises(archc.SpecError, match="no boxes"):
         BACKEND.emit(opened.graph, opened.state, path, Form(boxes=True))
@@ -302,13 +297,13 @@ def test_forms_that_core_ml_does_not_have(tmp_path: Path) -> None:
 def test_damaged_files(tmp_path: Path) -> None:
     path = tmp_path / "x.mlpackage"
     path.mkdir()
-    with pytest.raises(ValueError, match="is damaged, or no `.mlpackage`"):
+    with pytest.raises(ValueError, match=r"is damaged, or no `.mlpackage`"):
         open_file(path)
     graph = network(SAMPLES["conv"])
     whole = tmp_path / "net.mlpackage"
     BACKEND.emit(graph, numbers(graph), whole)
     (whole / "Data" / "com.apple.CoreML" / "model.mlmodel").write_bytes(b"\x00nothing")
-    with pytest.raises(ValueError, match="is damaged, or no `.mlpackage`"):
+    with pytest.raises(ValueError, match=r"is damaged, or no `.mlpackage`"):
         open_file(whole)
     file = tmp_path / "file.mlpackage"
     file.write_bytes(b"")

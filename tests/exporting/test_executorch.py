@@ -15,7 +15,7 @@ import torch
 import archc
 from archc.backends import emitter
 from archc.backends.protocol import Form, raw
-from archc.ir import Graph, ops
+from archc.ir import Builder, Graph, Node, ops
 from archc.ir.quantization import Scale
 from archc.ir.state import Array, State
 from archc.runtimes import open_file
@@ -197,17 +197,45 @@ def test_pixels_in_float16(tmp_path: Path) -> None:
     assert (tmp_path / "net.pte").stat().st_size < 3 * weights, "two bytes for each number, and the program"
 
 
+def short(net: Builder, x: Node, act: str = "relu6") -> Node:
+    """A few layers with a padded convolution, a depthwise one, an addition and a gate."""
+    stem = net.add(
+        "stem_act", ops.Activation(act), net.add("stem", ops.Conv(16, (3, 3), 2, bias=True, padding="same"), x)
+    )
+    deep = net.add("deep_act", ops.Activation(act), net.add("deep", ops.Conv(16, (3, 3), groups=16, bias=True), stem))
+    both = net.add("sum", ops.Add(), net.add("project", ops.Conv(16, bias=True), deep), stem)
+    pool = net.add("pool", ops.GlobalPool(), both)
+    gated = net.add("gate", ops.Gate(), both, net.add("factors", ops.Activation("hardsigmoid"), pool))
+    flat = net.add("flat", ops.Flatten(), net.add("pool2", ops.GlobalPool(), gated))
+    return net.add("op", ops.Linear(7), flat)
+
+
 @pytest.mark.slow
-def test_int8_is_exactly_what_the_ranges_say(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("act", "steps"), [("relu6", 1), ("hardswish", 3)])
+def test_int8_is_what_the_ranges_say(act: str, steps: int, tmp_path: Path) -> None:
+    """XNNPACK rounds some sums the other way. It holds what a hard-swish reads in int8, too."""
+    graph = sample(lambda net, x: short(net, x, act))
+    state, file = initial(graph), tmp_path / "net.pte"
+    many, x = (np.random.default_rng(seed).standard_normal((4, 6, 8, 12), dtype=np.float32) for seed in (0, 1))
+    found = quantization(graph, state, many)
+    emitter("executorch").emit(graph, state, file, Form("int8", quantization=found))
+    wanted = reference(graph, state, x, found)["a"]
+    differences = np.abs(open_file(file).run(x)["a"] - wanted) / found.values["a.0.op"].scale.scale
+    assert len(np.unique(wanted)) > 10
+    assert differences.max() <= steps + 0.01
+    assert differences.mean() < steps / 2
+
+
+@pytest.mark.slow
+def test_a_network_in_int8(tmp_path: Path) -> None:
+    """A network of many layers amplifies what is rounded differently: its scores are close, and no more."""
     one = net("efficientnet_lite0")
     found = quantization(one.graph, one.state, images(4))
     file = export(one, tmp_path, precision="int8", quantization=found)
     session = open_file(file)
     for batch in (1, 3):
         x = images(batch, batch + 1)
-        wanted = reference(one.graph, one.state, x, found)
-        step = found.values[one.graph.outputs["head"]].scale.scale
-        assert np.abs(session.run(x)["head"] - wanted["head"]).max() <= 1.01 * step
+        assert cosine(session.run(x)["head"], reference(one.graph, one.state, x, found)["head"]) > 0.98
     weights = sum(value.size for value in one.state.values())
     assert file.stat().st_size < 2 * weights, "one byte for each number, and the program"
 

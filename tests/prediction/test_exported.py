@@ -134,7 +134,7 @@ def test_masks_of_one_size(segmenter: Any, tmp_path: Path) -> None:
 def test_detectors_are_refused(tmp_path: Path) -> None:
     file = tmp_path / "x.onnx"
     archc.export("ssdlite_mobilevit_s", file, seed=0, overrides=["input.size=64"], check=False)
-    with pytest.raises(PredictionError, match="returns the raw predictions of a detector's heads.*--nms"):
+    with pytest.raises(PredictionError, match=r"returns the raw predictions of a detector's heads.*--nms"):
         archc.predict(file, PHOTOS[0])
 
 
@@ -144,11 +144,11 @@ def test_files_of_other_programs(tiny: Any, tmp_path: Path) -> None:
     model = onnx.load(file)
     del model.metadata_props[:]
     onnx.save(model, foreign := tmp_path / "foreign.onnx")
-    with pytest.raises(PredictionError, match="does not say which network it holds.*SPEC --weights"):
+    with pytest.raises(PredictionError, match=r"does not say which network it holds.*SPEC --weights"):
         archc.predict(foreign, PHOTOS[0])
     other = archc.export("mnv3_small", tmp_path / "other.onnx", seed=0, overrides=["input.size=32"], check=False)
     swapped = onnx.load(other.path)
-    swapped.metadata_props.clear() if hasattr(swapped.metadata_props, "clear") else None
+    del swapped.metadata_props[:]
     swapped.metadata_props.extend(onnx.load(file).metadata_props)
     swapped.graph.output[0].name = "other"
     for node in swapped.graph.node:
@@ -188,9 +188,8 @@ def test_on_the_command_line(tiny: Any, tmp_path: Path) -> None:
     assert isinstance(expected, Classified)
     found = json.loads(done.stdout)[0]["predictions"]
     assert [one["name"] for one in found] == [NAMES[one.index] for one in expected.predictions]
-    assert [one["probability"] for one in found] == pytest.approx(
-        [p.probability for p in expected.predictions], abs=1e-5
-    )
+    probabilities = [one.probability for one in expected.predictions]
+    assert [one["probability"] for one in found] == pytest.approx(probabilities, abs=1e-5)
     done = archc_command("predict", file, photo, "--weights", file)
     assert done.returncode == 2
     assert "has its weights and settings" in done.stderr

@@ -38,7 +38,8 @@ def _explicit_attention(program: ExportedProgram) -> ExportedProgram:
     fused = torch.ops.aten.scaled_dot_product_attention.default
     if all(node.target is not fused for node in program.graph.nodes):
         return program
-    return program.run_decompositions({fused: _attention})
+    explicit: ExportedProgram = program.run_decompositions({fused: _attention})
+    return explicit
 
 
 def _attention(

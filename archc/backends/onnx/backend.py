@@ -8,12 +8,18 @@ from archc.analysis.sizes import takes_any_size
 from archc.backends.onnx.detection import add_anchors, add_boxes, check_boxes
 from archc.backends.onnx.emit import network
 from archc.backends.onnx.rules import supports
-from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
+from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, Precision, check, raw
 from archc.document.diagnostics import fail
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
 from archc.language.detector import Ssd
+
+LARGEST = 2_000_000_000
+"""Bytes of weights in one file: a protocol buffer ends at 2 GiB, and the rest needs room, too."""
+
+_BYTES: dict[Precision, int] = {"f32": 4, "f16": 2, "int8": 4}
+"""Bytes of a number at most."""
 
 
 class ONNX(Emitter):
@@ -42,6 +48,11 @@ class ONNX(Emitter):
         if form.any_size and not self.any_size(graph):
             message = f"an `.onnx` file for `{graph.name}` takes images of one size only"
             raise fail("unsupported-form", message, help="leave the size out, or name one")
+        covered = graph if form.boxes else raw(graph)
+        size = sum(weight.size for _, weight in covered.tensors()) * _BYTES[form.precision]
+        if size > LARGEST:
+            message = f"`{graph.name}` has {size / 1e9:.1f} GB of weights; an `.onnx` file holds at most 2 GB"
+            raise fail("unsupported-form", message, help="make the network smaller, or write half the bytes: `f16`")
         if form.boxes:
             check_boxes(graph, form)
         made = network(raw(graph), state, form)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final
 
 import numpy as np
 
@@ -13,21 +12,11 @@ from archc.backends.onnx.boxes import Steps
 from archc.backends.onnx.emit import Emission, Output
 from archc.backends.onnx.proposals import faster_rcnn
 from archc.backends.onnx.writer import Dim
-from archc.backends.protocol import Form
+from archc.backends.protocol import ANCHORS, BOXES, Form
 from archc.document.diagnostics import fail
 from archc.ir.graph import Call, Graph
 from archc.ir.ops import Image
 from archc.language.detector import Ssd
-
-BOXES: Final = {"boxes": "float32", "labels": "int64", "scores": "float32"}
-"""The outputs of a file with boxes and their types; see `archc.exporting.boxes`."""
-
-ANCHORS: Final = "anchors"
-"""The output that holds all default boxes: [K, 4], corners in pixels of the input.
-
-They stand level by level. With A boxes at one position of a level of H×W, the box `a` at row `y` and column `x` is the
-level's number `(y·W + x)·A + a`. Channels `a·C` to `a·C + C - 1` of a prediction at that position are for it.
-"""
 
 
 def check_boxes(graph: Graph, form: Form) -> None:
@@ -54,9 +43,10 @@ def add_boxes(made: Emission, graph: Graph) -> None:
         levels = {name: made.real(node) for name, node in graph.levels.items()}
         values = faster_rcnn(steps, graph, found, levels, partial(_call, made, graph.calls[0]))
     made.writer.scope = ""
-    many: list[Dim] = ["detections"]
+    shapes: tuple[list[Dim], ...] = (["detections", 4], ["detections"], ["detections"])
+    types = ("float32", "int64", "float32")
     made.outputs = {
-        name: Output(values[name], dtype, [*many, 4] if name == "boxes" else many) for name, dtype in BOXES.items()
+        name: Output(values[name], dtype, shape) for name, dtype, shape in zip(BOXES, types, shapes, strict=True)
     }
 
 

@@ -10,7 +10,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from archc.benchmarking.job import Job, stored
-from archc.benchmarking.profilers.names import operation
+from archc.benchmarking.profilers.names import known_names, operation
 from archc.extras import require
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
         ValueError: a node that names no operation.
     """
     runtime = require("onnxruntime", "onnx")
-    known = {node.name for node in stored(job.network).graph.nodes[1:]}
+    known = known_names(stored(job.network).graph)
     with tempfile.TemporaryDirectory(prefix="archc-bench-") as directory:
         options = runtime.SessionOptions()
         options.intra_op_num_threads = job.threads
