@@ -615,7 +615,8 @@ def quantize(
         source: as in `export`.
         overrides: as in `export`.
         ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
-        method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        method: how ranges are chosen: `minmax` (all that was seen; the default), `percentile` or `mse` (the least
+            squared error).
         equalise: first apply the transform of this name, which scales channels to like sizes.
         check: other images to compare on.
         keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one

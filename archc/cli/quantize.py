@@ -11,7 +11,7 @@ from archc.backends import targets
 from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
 
-METHODS = ("mse", "percentile", "minmax")
+METHODS = ("minmax", "percentile", "mse")
 
 
 @click.command(short_help="Write a trained network into a file in int8, and say what that changes.")
@@ -45,7 +45,7 @@ METHODS = ("mse", "percentile", "minmax")
     type=click.Choice(METHODS),
     default=METHODS[0],
     show_default=True,
-    help="Choose ranges by the least squared error, by leaving out the most extreme numbers, or cover all numbers.",
+    help="Cover all numbers that were seen, leave out the most extreme ones, or take the least squared error.",
 )
 @click.option("--equalise", is_flag=True, help="First scale channels to like sizes (the transform `equalise`).")
 @click.option(

@@ -93,7 +93,7 @@ def compare(graph: Graph, exact: Outputs, held: Outputs, labels: Sequence[str]) 
         same = float((was == now).reshape(len(was), -1).mean(1).sum())
         return Agreement(found.images, found.cosine, found.mean_cosine, same, shift)
     changes = tuple(
-        Change(labels[n], int(was[n]), int(now[n]), float(before[n, was[n]]), float(after[n, now[n]]))
+        Change(labels[int(n)], int(was[n]), int(now[n]), float(before[n, was[n]]), float(after[n, now[n]]))
         for n in np.flatnonzero(was != now)
     )
     return Agreement(found.images, found.cosine, found.mean_cosine, float((was == now).sum()), shift, changes)

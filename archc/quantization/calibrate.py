@@ -19,7 +19,7 @@ from archc.quantization.values import leaving, planned
 
 INFERENCE, EQUALISE = "inference", "equalise"
 
-DEFAULT: Method = "mse"
+DEFAULT: Method = "minmax"
 """The method for ranges that kept most predictions in the measurements of `tests/benchmarks/quantization.py`."""
 
 ROUNDING: Rounding = "grouped"

@@ -79,9 +79,9 @@ def to_json(calibrated: Calibrated, network: Network) -> dict[str, Any]:
 def _integers(value: Array, scales: tuple[float, ...] | None) -> list[Any]:
     """A weight as JSON: a kernel by its integers, a bias by its numbers."""
     if scales is None:
-        return value.tolist()
+        return list(value.tolist())
     steps = np.reshape(scales, (-1, *[1] * (value.ndim - 1)))
-    return np.rint(value.astype(np.float64) / steps).astype(int).reshape(-1).tolist()
+    return list(np.rint(value.astype(np.float64) / steps).astype(int).reshape(-1).tolist())
 
 
 def save(calibrated: Calibrated, network: Network, path: str | PathLike[str], *, overwrite: bool = False) -> None:

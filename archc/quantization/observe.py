@@ -71,7 +71,11 @@ def observe(graph: Graph, state: State, images: Array, names: Collection[str]) -
 
 def _observed(low: float, high: float, numbers: Array, largest: Array) -> Observed:
     # All numbers equal: NumPy would widen the range. Nearly equal: 32 bits would not tell the bins' edges apart.
-    counts = np.histogram(numbers.astype(np.float64), BINS, (low, high))[0] if high > low else np.eye(1, BINS)[0] * len(numbers)
+    counts = (
+        np.histogram(numbers.astype(np.float64), BINS, (low, high))[0]
+        if high > low
+        else np.eye(1, BINS)[0] * len(numbers)
+    )
     return Observed(low, high, counts.astype(np.float64), largest)
 
 

@@ -128,8 +128,8 @@ def _minmax(seen: Observed) -> Range:
 def _percentile(seen: Observed) -> Range:
     share = np.cumsum(seen.counts) / seen.counts.sum()
     rest = (1 - PERCENTILE / 100) / 2
-    low = seen.centres[np.searchsorted(share, rest)] if seen.low < 0 else seen.low
-    high = seen.centres[min(np.searchsorted(share, 1 - rest), len(share) - 1)]
+    low = seen.centres[int(np.searchsorted(share, rest))] if seen.low < 0 else seen.low
+    high = seen.centres[min(int(np.searchsorted(share, 1 - rest)), len(share) - 1)]
     return Range(float(low), float(high))
 
 

@@ -189,7 +189,7 @@ def test_weights_are_stored_in_int8(tmp_path: Path) -> None:
         item.name: onnx.numpy_helper.to_array(item) for item in onnx.load(str(file)).graph.initializer
     }
     for key, value in state.items():
-        assert stored[key].dtype == (np.int8 if value.ndim > 1 else np.int32)
+        assert stored[key].dtype == (np.uint8 if value.ndim > 1 else np.int32)
     emitter("onnx").emit(graph, state, tmp_path / "float.onnx")
     assert file.stat().st_size < 0.35 * (tmp_path / "float.onnx").stat().st_size
 

@@ -17,6 +17,7 @@ import archc
 from archc.cli import main
 from archc.quantization.quantize import Quantized
 from tests.prediction.samples import noise, save
+from tests.quantization import samples
 
 TINY = ["width_mult=0.25", "num_classes=10", "input.size=64"]
 
@@ -191,3 +192,22 @@ def test_a_command_line_that_is_wrong(weights: Path, photos: Path, tmp_path: Pat
         done = run(*words)
         assert done.exit_code == 2
         assert message in done.stderr
+
+
+@pytest.mark.slow
+def test_real_weights_keep_their_predictions(tmp_path: Path) -> None:
+    """EfficientNet-Lite0, calibrated on the pictures themselves; no row is left in float."""
+    ranges = tmp_path / "ranges.json"
+    photographs, imagenet = samples.photographs(), samples.imagenet()
+    assert (len(photographs), len(imagenet)) == (19, 20)
+    quantize("efficientnet_lite0", [*photographs, *imagenet], weights=samples.lite0()).save_ranges(ranges)
+    for images, fewest in ((photographs, 18), (imagenet, 19)):
+        for suffix in (".onnx", ".tflite", ".xml"):
+            file = tmp_path / f"{fewest}{suffix}"
+            found = quantize("efficientnet_lite0", weights=samples.lite0(), ranges=ranges, check=images, path=file)
+            assert found.check is not None
+            assert found.check.file is not None, found.check.unchecked
+            assert found.kept_float == ()
+            assert found.check.file.same is not None
+            assert found.check.file.same >= fewest, (suffix, found.check.file)
+            assert found.check.file.cosine > 0.97

@@ -4,7 +4,9 @@ A value that is held in int8 is rounded to it and made float again where it is c
 weight is stored in int8 and made float. A runtime recognises an operation between the two and computes it in integers.
 
 Values are written as unsigned integers, 128 larger than int8's, which changes no result: on x86, ONNX Runtime merges
-signed ones only where one operation alone reads a value, and so nothing beside a residual.
+signed ones only where one operation alone reads a value, and so nothing beside a residual. Kernels are unsigned too:
+on x86 without VNNI, runtimes add pairs of products of signed kernels in 16 bits, which cuts large sums off. Measured on
+EfficientNet-Lite0: 10 of 19 photographs kept their class with signed kernels, 18 with unsigned ones.
 """
 
 from __future__ import annotations
@@ -95,7 +97,7 @@ class Quantizer:
         # The layout may have the output channels last.
         axis = 0 if value.shape == step.weights[name].shape and value.shape[0] == len(scales) else value.ndim - 1
         spread = scales.reshape([-1 if i == axis else 1 for i in range(value.ndim)])
-        numbers = np.clip(np.rint(value / spread), -127, 127).astype(np.int8)
+        numbers = (np.clip(np.rint(value / spread), -127, 127) - LOWEST).astype(np.uint8)
         return self._real(numbers, scales, key, axis)
 
     def _bias(self, step: Step, key: str, value: Array, scales: Array) -> str:
@@ -113,6 +115,6 @@ class Quantizer:
     def _real(self, numbers: Array, scales: Array, key: str, axis: int) -> str:
         scale = self._writer.constant(scales.astype(np.float32), f"{key}/scale")
         inputs = [self._writer.constant(numbers, key), scale]
-        if numbers.dtype == np.int8:  # ONNX Runtime merges a matrix product only where the zero points are stated
-            inputs.append(self._writer.constant(np.zeros(len(scales), np.int8), f"{key}/zero"))
+        if numbers.dtype == np.uint8:  # ONNX Runtime merges a matrix product only where the zero points are stated
+            inputs.append(self._writer.constant(np.full(len(scales), -LOWEST, np.uint8), f"{key}/zero"))
         return self._writer.add("DequantizeLinear", inputs, axis=axis)
