@@ -336,8 +336,8 @@ def predict(
 
     Args:
         model_or_path: what `build` returned, for torch or Keras; a directory that `archc build -o` wrote; a
-            `.safetensors` or `.keras` file of archc's; or, with `weights`, whatever names a spec. A model is left as it
-            was: its mode, its device and its weights.
+            `.safetensors` or `.keras` file of archc's; a file that `export` wrote, which its runtime runs; or, with
+            `weights`, whatever names a spec. A model is left as it was: its mode, its device and its weights.
         images: one or several of: a path, a directory (the images directly inside), a glob, a PIL image, or a NumPy
             array of type `uint8`, height × width × 3 in RGB, or height × width in grey.
         weights: the checkpoint of a spec; also replaces the weights of a directory or file.
@@ -345,20 +345,23 @@ def predict(
         top: classes per image, default 5; or boxes per image, default all.
         threshold: boxes that score less are left out; default 0.5, or the detector's own threshold if that is higher.
         classes: class names in the network's order, a file with one per line, or `"none"` for numbers only; by
-            default the names of ImageNet (1000 classes), Pascal VOC (masks of 21) or COCO (boxes of 91).
+            default those that an exported file states, or the names of ImageNet (1000 classes), Pascal VOC (masks of
+            21) or COCO (boxes of 91).
         batch_size: images at a time, if they are of one size once prepared; default 32 to classify, else 1.
         device: where to compute; by default where the model is, or on the CPU. Not for a Keras model.
         allow: `load`'s, for a spec that you name. A spec that came with the weights never imports anything.
 
     Raises:
-        PredictionError: the network returns features, has no weights, or does not fit an option; or a path stands for
-            no image.
+        PredictionError: the network returns features, has no weights, or does not fit an option; a path stands for no
+            image; or an exported file does not state its network, or returns a detector's raw predictions.
         SpecError: as `load` and `lower`; or a spec that came with the weights names Python code or calls a resolver.
         WeightsError: a checkpoint that cannot be read, or does not fit.
-        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file.
+        ImportError: torch, torchvision, Pillow, NumPy or safetensors is not installed, or Keras for a `.keras` file, or
+            the runtime of an exported file.
 
     Warns:
         WeightsWarning: the weights fit, but their library normalises, pads or prepares images differently.
+        PredictionWarning: an exported file for masks takes images of one size, so others are stretched to it.
     """
     from archc.prediction.predict import predict as run
 
@@ -580,6 +583,7 @@ def quantize(
     overrides: Sequence[str] = (),
     ranges: str | PathLike[str] | None = None,
     method: Method | None = None,
+    equalise: bool = False,
     check: Images | None = None,
     keep_float: str | Sequence[str] = (),
     min_agreement: float | None = None,
@@ -594,8 +598,9 @@ def quantize(
 ) -> Quantized:
     """Quantise a trained network to int8, measure what that changes, and write it into a file.
 
-    Norms are folded, and channels equalised (`archc.transforms.equalise`). Images give the range of every value, and
-    correct the biases for what int8 loses. Kernels have one scale for each output channel. The network in int8 is then
+    Norms are folded. Images give the range of every value; on them, kernels of depthwise convolutions are rounded so
+    that their results change least, and biases make up for the mean of what is lost. Kernels have one scale for each
+    output channel. The network in int8 is then
     compared with float on the images: simulated in torch, and by the file in its runtime.
 
     Args:
@@ -604,16 +609,27 @@ def quantize(
             the network's later ones are enough.
         to: `onnx`, `litert`, `openvino` or `executorch`; by default, the suffix of `path` decides.
         path: the file to write; without it, none is written.
-        weights: as in `export`, and so are `state`, `seed`, `source`, `overrides`, `preprocess`, `size`, `batch`,
-            `any_size`, `classes`, `overwrite` and `allow`.
+        weights: the checkpoint of a spec.
+        state: as in `export`.
+        seed: as in `export`.
+        source: as in `export`.
+        overrides: as in `export`.
         ranges: a file that `Quantized.save_ranges` wrote for this network, in place of `images`.
         method: how ranges are chosen: `mse` (the least squared error; the default), `percentile` or `minmax`.
+        equalise: first apply the transform of this name, which scales channels to like sizes.
         check: other images to compare on.
         keep_float: rows to leave in float, such as `c4.0`; or `auto`, to leave the rows that lose most in float, one
             after the other, until `min_agreement` is reached.
         min_agreement: the share of images, from 0 to 1, that must keep their most probable class: of `check` where
             there is one, else of `images`.
         by_row: measure what every row loses alone in int8.
+        preprocess: as in `export`.
+        size: as in `export`; ranges belong to images of this size.
+        batch: as in `export`.
+        any_size: as in `export`.
+        classes: as in `export`.
+        overwrite: replace an existing file.
+        allow: `load`'s.
 
     Raises:
         SpecError: as `export`; `low-agreement`: the share is less than `min_agreement`, and no file is kept;
@@ -642,6 +658,7 @@ def quantize(
         overrides=overrides,
         ranges=ranges,
         method=method or DEFAULT,
+        equalise=equalise,
         check=check,
         keep_float=keep_float,
         min_agreement=min_agreement,

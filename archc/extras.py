@@ -42,7 +42,7 @@ class MissingExtraError(ImportError):
 _SENDERS = {"openvino": "openvino_telemetry"}
 """Libraries that report over the network that they are imported, and the package that they do it with."""
 
-_TALKATIVE = ("coremltools", "torch.utils._pytree", "transformers")
+_TALKATIVE = ("coremltools", "torch.utils._pytree")
 """Loggers that warn of libraries that archc does not use, and of parts that only macOS has, while they are imported."""
 
 

@@ -233,6 +233,19 @@ INPUT = "image"
 """The name of the input in every file."""
 
 
+BOXES = ("boxes", "labels", "scores")
+"""The outputs of a file with boxes, for the N objects in one image, the best first: corners x1, y1, x2, y2 in pixels of
+the input ([N, 4], 32-bit floats), classes ([N], 64-bit integers) and scores ([N], 32-bit floats)."""
+
+ANCHORS = "anchors"
+"""The output of an SSD's raw file that holds all default boxes: [K, 4], corners in pixels of the input.
+
+They stand level by level. With A boxes at one position of a level of H×W, the box `a` at row `y` and column `x` is the
+level's number `(y·W + x)·A + a`. Channels `a·C` to `a·C + C - 1` of a prediction at that position are for it; of a
+joint head's, the first four are the changes of x, y, width and height.
+"""
+
+
 def check(state: State, graph: Graph) -> None:
     """Check that a state has all weights of a graph, and no others.
 

@@ -102,13 +102,15 @@ def predict(words: Words, **options: Any) -> int:
     used, else the first.
 
     NETWORK is a spec with its `--weights`; or a directory or a `model.safetensors` that `archc build -o` wrote; or a
-    `.keras` file of archc's, which Keras runs. IMAGE is a file, a directory (for the images directly inside), or a glob
-    in quotes. An image that cannot be read is skipped and reported; the exit code is then 1.
+    `.keras` file of archc's, which Keras runs; or a file that `archc export` wrote, which its own runtime runs. IMAGE
+    is a file, a directory (for the images directly inside), or a glob in quotes. An image that cannot be read is
+    skipped and reported; the exit code is then 1.
     """
     from archc.blocks.lower import lower
     from archc.cli.drawings import places
     from archc.cli.network import find
     from archc.cli.output import show_diagnostics
+    from archc.prediction.exported import is_exported
     from archc.prediction.libraries import check_libraries
     from archc.prediction.sources import find_images
     from archc.prediction.task import task_of
@@ -118,6 +120,8 @@ def predict(words: Words, **options: Any) -> int:
     if asked.force and asked.output is None:
         raise click.UsageError("`--force` overwrites what `-o` names, and there is no `-o`.")
     images = find_images(words.images)
+    if is_exported(words.network):
+        return _exported(words, images, asked)
     if Path(words.network).suffix == ".safetensors":
         check_libraries()  # the file itself cannot be read without one of them
     spec, checkpoint = find(words.network, words.overrides, asked.weights)
@@ -134,6 +138,27 @@ def predict(words: Words, **options: Any) -> int:
     show_diagnostics(loaded.warnings)
     asked = asked._replace(batch_size=asked.batch_size or default_batch(task.kind))
     return _show(task.kind, loaded.predictor, images, asked, drawings)
+
+
+def _exported(words: Words, images: Sequence[Path], asked: Asked) -> int:
+    """The same for an exported file."""
+    from archc.cli.drawings import places
+    from archc.cli.output import show_diagnostics
+    from archc.prediction.exported import from_exported, open_exported
+    from archc.prediction.libraries import check_libraries
+
+    if asked.weights is not None or words.overrides:
+        raise click.UsageError("An exported file has its weights and settings: leave `--weights` and KEY=VALUE out.")
+    check_libraries()
+    from archc.prediction.network import Options, default_batch
+
+    file = open_exported(words.network)
+    _check(asked, file.task.kind, file.graph.name)
+    drawings = {} if asked.output is None else places(asked.output, images, asked.force)
+    loaded = from_exported(file, Options(asked.top, asked.threshold, asked.classes), asked.device)
+    show_diagnostics(loaded.warnings)
+    asked = asked._replace(batch_size=asked.batch_size or default_batch(file.task.kind))
+    return _show(file.task.kind, loaded.predictor, images, asked, drawings)
 
 
 _WRITTEN: Mapping[str, str] = {"top": "--top", "threshold": "--threshold", "output": "-o"}

@@ -47,6 +47,7 @@ METHODS = ("mse", "percentile", "minmax")
     show_default=True,
     help="Choose ranges by the least squared error, by leaving out the most extreme numbers, or cover all numbers.",
 )
+@click.option("--equalise", is_flag=True, help="First scale channels to like sizes (the transform `equalise`).")
 @click.option(
     "--check",
     multiple=True,
@@ -91,8 +92,8 @@ def quantize(
     """Quantise a trained network to int8, and compare it with float on images.
 
     SPEC is a spec with its `--weights`, or the directory or the `model.safetensors` that `archc build -o` wrote. The
-    images of `--calibrate` give the range of every value, and correct the biases for what int8 loses. Some dozens that
-    look like the network's later ones are enough.
+    images of `--calibrate` give the range of every value, and weights are corrected on them for what int8 loses. Some
+    dozens that look like the network's later ones are enough.
 
     For each row, the table shows its weights' size and the cosine between its results in float and in int8. An image
     whose most probable class changes is always named.

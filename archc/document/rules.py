@@ -353,6 +353,21 @@ _TABLE = (
         2,
     ),
     _error(
+        "exported-file",
+        "an exported file that nothing can be predicted with",
+        "A file that archc exported states its network, so it predicts alone. A file of another program does not say "
+        "how an image becomes its input, and what its outputs are. A detector's file with raw outputs predicts "
+        "nothing either: export it with `--nms`. Or predict with the network itself, a spec and its weights.",
+        "archc predict from_elsewhere.onnx cat.png",
+    ),
+    _error(
+        "onnx-file",
+        "an ONNX file that cannot be priced",
+        "A file of another program is priced by its own graph: every operation has to be one of ONNX's own whose "
+        "multiply-accumulates are known, and the sizes of everything have to follow from the image's.",
+        "archc report with_custom_operations.onnx",
+    ),
+    _error(
         "unused-option",
         "an option that does not fit what the network does",
         "`top` limits classes or boxes, and `threshold` leaves out boxes; another task has no use for them. Nor can a "
@@ -547,6 +562,15 @@ _TABLE = (
         "The shapes fit, but the library that the weights come from is known to normalise, pad, activate or prepare "
         "images otherwise than this spec says, so the outputs will differ from that library's.",
         "archc weights mnv3_large timm.safetensors    # eps 0.001 here, 1e-05 in timm",
+        0,
+    ),
+    Rule(
+        "stretched-image",
+        "warning",
+        "a file for masks that takes images of one size",
+        "A mask covers the whole image, so an image of other proportions is stretched to the file's size, and the mask "
+        "back to the image's. The network itself keeps proportions, so its mask may differ.",
+        "archc predict lraspp.mlpackage street.jpg",
         0,
     ),
     Rule(

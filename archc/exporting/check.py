@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from archc.backends import builder
 from archc.backends.protocol import Form, raw
 from archc.document.diagnostics import fail
+from archc.exporting.boxes import LEAST, Detector, Tally, match
 from archc.exporting.network import Network
 from archc.extras import MissingExtraError
 from archc.ir.graph import Graph
@@ -33,11 +34,13 @@ class Comparison:
     """How far a file's outputs are from the network's in torch.
 
     `differences` are the largest by output, relative to the output's largest number. `images` counts the real images.
+    For a file that returns boxes, `boxes` says how many are the same, and the difference is that of their scores.
     """
 
     runtime: str
     images: int
     differences: Mapping[str, float]
+    boxes: Tally | None = None
 
     @property
     def worst(self) -> float:
@@ -46,7 +49,8 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready."""
-        return {"runtime": self.runtime, "images": self.images, "relative_difference": dict(self.differences)}
+        found = {"runtime": self.runtime, "images": self.images, "relative_difference": dict(self.differences)}
+        return found if self.boxes is None else {**found, "boxes": self.boxes.to_dict()}
 
 
 def compare_or_reason(
@@ -66,7 +70,8 @@ def compare_or_reason(
         PredictionError: images that cannot be used.
     """
     try:
-        return compare(network, written, file, form, images), ""
+        runs = compare_boxes if form.boxes else compare
+        return runs(network, written, file, form, images), ""
     except (MissingExtraError, CannotRunError) as error:
         return None, str(error)
 
@@ -102,6 +107,28 @@ def compare(network: Network, written: Graph, file: Path, form: Form, images: Im
         message = f"{runtime} computes `{name}` with a relative error of {worst[name]:.1e}; rounding allows {limit:g}"
         raise fail("export-differs", message)
     return comparison
+
+
+def compare_boxes(network: Network, written: Graph, file: Path, form: Form, images: Images | None) -> Comparison:
+    """Run a detector's file that returns boxes beside torchvision's detector; see `compare_or_reason`.
+
+    Raises:
+        MissingExtraError: torch, or the file's runtime, is not installed.
+        CannotRunError: this system cannot run such files.
+    """
+    runtime = runtime_of(file)
+    assert runtime is not None
+    session, detector = open_file(file), Detector.of(network)
+    total, real = Tally(), 0
+    for pixels, is_real in _batches(written, form, images):
+        total += match(
+            session.run(pixels), detector(_as_trained(network.graph, pixels)), ALLOWED.get(form.precision, 1)
+        )
+        real += is_real
+    if form.precision == "f32" and total.share < LEAST:
+        message = f"{runtime} finds {total.matched} of torch's {total.boxes} boxes; rounding allows for {LEAST:.0%}"
+        raise fail("export-differs", message)
+    return Comparison(runtime, real, {"scores": total.score_difference}, total)
 
 
 def _batches(graph: Graph, form: Form, images: Images | None) -> Iterator[tuple[Array, bool]]:

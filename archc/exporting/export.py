@@ -90,6 +90,8 @@ def form_of(
 ) -> Form:
     """The form of a file; `any_size` None stands for what the target and the network allow.
 
+    A file that returns boxes takes one image at a time, of the network's size.
+
     Raises:
         SpecError: `unsupported-form`.
     """
@@ -101,6 +103,14 @@ def form_of(
         raise fail("unsupported-form", message, help="`archc quantize` gathers them from images")
     if batch is not None and batch < 1:
         raise ValueError(f"`batch` must be 1 or more, not {batch}")
+    if boxes and graph.detector is None:
+        message = f"`{graph.name}` is no detector, so its file cannot return boxes"
+        raise fail("unsupported-form", message, help="leave `nms` out")
+    if boxes and (batch not in (None, 1) or any_size):
+        message = "a file with boxes takes one image at a time, of one size: images have different numbers of boxes"
+        raise fail("unsupported-form", message, help="leave the batch and the size out, or `nms`")
+    if boxes:
+        batch, any_size = 1, False
     fits = library.any_size(graph)
     if any_size and not fits:
         message = f"a file of {library.name}'s for `{graph.name}` takes images of one size only"

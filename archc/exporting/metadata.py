@@ -7,17 +7,11 @@ the names of the classes, and how an image becomes the input. Every format has a
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from archc.ir.graph import Graph
+from archc.runtimes.metadata import CLASSES, PRECISION, PREPROCESSING, VERSION
 from archc.transforms.provenance import statement
-
-VERSION = "archc_version"
-CLASSES = "archc_classes"
-"""The names of the classes in the network's order, as a JSON list; missing where they are not known."""
-PREPROCESSING = "archc_preprocessing"
-"""The spec's `input`, as JSON: for readers that know nothing of specs."""
-PRECISION = "archc_precision"
 
 
 def metadata(graph: Graph, classes: Sequence[str] | None, precision: str) -> dict[str, str]:
@@ -30,17 +24,3 @@ def metadata(graph: Graph, classes: Sequence[str] | None, precision: str) -> dic
     if classes is not None:
         found[CLASSES] = json.dumps(list(classes), ensure_ascii=False)
     return found
-
-
-def classes(found: Mapping[str, str]) -> tuple[str, ...] | None:
-    """The names of the classes that a file states.
-
-    Raises:
-        ValueError: they are no list of texts.
-    """
-    if CLASSES not in found:
-        return None
-    names = json.loads(found[CLASSES])
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise ValueError(f"`{CLASSES}` is no list of names")
-    return tuple(names)

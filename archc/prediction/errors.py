@@ -23,3 +23,7 @@ class PredictionError(ValueError):
 
 class ImageError(PredictionError):
     """One image that cannot be used. It is skipped; the others are not."""
+
+
+class PredictionWarning(UserWarning):
+    """Something that works, though perhaps not as it was meant."""

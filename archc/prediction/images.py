@@ -90,14 +90,16 @@ class Preparation:
     An image is resized, its proportions kept, until it just covers the size before the crop, which is `size / crop`
     rounded down; then the centre is cropped. With `whole`, it just covers `size`, and nothing is cropped. For a square
     `size` this is the usual "shorter side to `size / crop`", computed as torchvision does. A rectangle has to be
-    covered as well, so the image's shorter side need not decide; timm's evaluation transform does the same.
+    covered as well, so the image's shorter side need not decide; timm's evaluation transform does the same. A whole
+    image that is `stretched` gets just `size`, whatever its proportions.
 
     Raises:
         PredictionError: the network takes neither one channel nor three.
     """
 
-    def __init__(self, preprocessing: Input, *, whole: bool = False) -> None:
+    def __init__(self, preprocessing: Input, *, whole: bool = False, stretched: bool = False) -> None:
         check_channels(preprocessing)
+        self.stretched = stretched
         self.preprocessing = preprocessing
         self.whole = whole
         self.crop = list(preprocessing.size)
@@ -134,7 +136,7 @@ class Preparation:
     def prepare(self, image: Image.Image) -> torch.Tensor:
         """Prepare an image in RGB, or in grey for a network of one channel: channels × height × width."""
         high, wide = self.before_crop
-        size = [high] if high == wide else self._resized(image)
+        size = [high] if high == wide and not self.stretched else self._resized(image)
         image = tf.resize(image, size, interpolation=self._interpolation, antialias=True)
         if not self.whole:
             image = tf.center_crop(image, self.crop)
@@ -143,6 +145,8 @@ class Preparation:
 
     def _resized(self, image: Image.Image) -> list[int]:
         """Height and width of the image once it covers the size before the crop."""
+        if self.stretched:
+            return self.before_crop
         scale = min(image.height / self.before_crop[0], image.width / self.before_crop[1])
         return [round(image.height / scale), round(image.width / scale)]
 

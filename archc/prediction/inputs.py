@@ -27,8 +27,13 @@ def prepared(graph: Graph, images: Images) -> Array:
     assert isinstance(shape, Image)
     pixels = graph.input.op == Input("uint8")
     if pixels:
-        given = Preprocessing.model_validate({**given.model_dump(), "mean": 0.0, "std": 1.0, "channel_order": "rgb"})
+        given = of_pixels(given)
     given = given.model_copy(update={"size": (shape.height, shape.width)})
     preparation = Preparation(given)
     found = np.stack([preparation(source).numpy() for source in collect(images)])
     return np.round(found * 255).astype(np.uint8) if pixels else found
+
+
+def of_pixels(given: Preprocessing) -> Preprocessing:
+    """The preprocessing for a network that normalises pixels itself: the size remains, and values are 0 to 1."""
+    return Preprocessing.model_validate({**given.model_dump(), "mean": 0.0, "std": 1.0, "channel_order": "rgb"})

@@ -95,12 +95,12 @@ def from_checkpoint(graph: Graph, task: Task, checkpoint: Path, options: Options
                 found = _load(model, checkpoint)
         except keras.NoDeviceError as error:
             raise _no_device(device, str(error)) from None
-        return Loaded(_predictor(graph, task, KerasScores(model, device, task.output), names, options), found)
+        return Loaded(predictor(graph, task, KerasScores(model, device, task.output), names, options), found)
     place = usable(device)
     # Nothing is drawn that the checkpoint would overwrite.
     module = builder("torch").build(graph, device="meta")
     found = _load(module, checkpoint)
-    return Loaded(_predictor(graph, task, _torch(module, task, place), names, options), found)
+    return Loaded(predictor(graph, task, _torch(module, task, place), names, options), found)
 
 
 def from_model(
@@ -116,7 +116,7 @@ def from_model(
             places itself.
     """
     names = class_names(options.classes, task.kind, task.classes)
-    _check_threshold(graph, options.threshold)
+    check_threshold(graph, options.threshold)
     backend = of(model)
     if task.kind == "boxes" and backend is not None and not backend.detects:
         message = f"the {backend.name} model of `{graph.name}` returns the raw predictions of its heads, not boxes"
@@ -124,7 +124,7 @@ def from_model(
     if backend is not None and backend.name == "keras":
         if device is not None:
             raise _no_device(str(device), "Keras places a model itself; leave `device` out")
-        return _predictor(graph, task, KerasScores(model, None, task.output), names, options)
+        return predictor(graph, task, KerasScores(model, None, task.output), names, options)
     home = next((value.device for value in model.parameters()), torch.device("cpu"))
     if home.type == "meta":
         message = f"`{graph.name}` is on the meta device, so it has no weights"
@@ -132,10 +132,10 @@ def from_model(
     place = home if device is None else usable(device)
     if place != home:
         model = copy.deepcopy(model)
-    return _predictor(graph, task, _torch(model, task, place), names, options)
+    return predictor(graph, task, _torch(model, task, place), names, options)
 
 
-def _check_threshold(graph: Graph, threshold: float | None) -> None:
+def check_threshold(graph: Graph, threshold: float | None) -> None:
     """Refuse a threshold that a built detector cannot honour: it has dropped lower boxes itself."""
     detector = graph.detector
     if threshold is None or detector is None:
@@ -155,7 +155,20 @@ def _torch(module: nn.Module, task: Task, device: torch.device) -> Scores | Boxe
     return TorchBoxes(module, device) if task.kind == "boxes" else TorchScores(module, device, task.output)
 
 
-def _predictor(graph: Graph, task: Task, network: Any, names: Sequence[str] | None, options: Options) -> Predictor[Any]:
+def predictor(
+    graph: Graph,
+    task: Task,
+    network: Any,
+    names: Sequence[str] | None,
+    options: Options,
+    *,
+    stretched: bool = False,
+) -> Predictor[Any]:
+    """A network's task, as its graph says, with `network` as its `Scores` or `Boxes`.
+
+    Raises:
+        PredictionError: `not-a-classifier`: images of another number of channels, or no preprocessing is known.
+    """
     preprocessing = graph.preprocessing
     if preprocessing is None:
         message = f"`{graph.name}` does not say how images become its input"
@@ -164,7 +177,7 @@ def _predictor(graph: Graph, task: Task, network: Any, names: Sequence[str] | No
         threshold = default_threshold(graph.detector) if options.threshold is None else options.threshold
         return ObjectDetector(network, preprocessing, names, threshold, options.top)
     if task.kind == "mask":
-        return Segmenter(network, preprocessing, names, partial(refuses, graph))
+        return Segmenter(network, preprocessing, names, partial(refuses, graph), stretched=stretched)
     return Classifier(network, preprocessing, names, options.top or DEFAULT_TOP)
 
 

@@ -13,7 +13,8 @@ from archc.blocks.lower import lower
 from archc.document.diagnostics import Diagnostic, SpecWarning
 from archc.ir.graph import Graph
 from archc.language.schema import Spec
-from archc.prediction.errors import PredictionError
+from archc.prediction.errors import PredictionError, PredictionWarning
+from archc.prediction.exported import from_exported, is_exported, open_exported
 from archc.prediction.libraries import check_libraries
 from archc.prediction.results import Classified, Detected, Segmented, Skipped
 from archc.prediction.sources import Images, ImageSource, collect
@@ -53,6 +54,10 @@ def predict(
     _check_numbers(top, threshold, batch_size)
     sources = collect(images)
     options = Options(top, threshold, classes)
+    if is_exported(model_or_path):
+        if weights is not None or overrides:
+            raise ValueError("an exported file has its weights and settings: leave `weights` and `overrides` out")
+        return _from_file(model_or_path, options, sources, batch_size, device)
     backend = of(model_or_path)
     keras = backend is not None and backend.name == "keras"
     if not keras and not isinstance(model_or_path, sys.modules["torch"].nn.Module):
@@ -93,14 +98,32 @@ def _named(
     return keeping(lower(spec), threshold), spec, checkpoint
 
 
+def _from_file(
+    path: str | PathLike[str],
+    options: Options,
+    sources: Sequence[ImageSource],
+    batch_size: int | None,
+    device: torch.device | str | None,
+) -> list[Answer]:
+    file = open_exported(path)
+    _check_options(file.task, file.graph, options)
+    loaded = from_exported(file, options, None if device is None else str(device))
+    _warn(loaded.warnings, PredictionWarning)
+    return _run(loaded.predictor, file.task, sources, batch_size)
+
+
 def _task(graph: Graph, spec: Spec | None, options: Options) -> Task:
+    task = task_of(graph, spec)
+    _check_options(task, graph, options)
+    return task
+
+
+def _check_options(task: Task, graph: Graph, options: Options) -> None:
     from archc.prediction.network import unused_option
 
-    task = task_of(graph, spec)
     given = {name: name for name in ("top", "threshold") if getattr(options, name) is not None}
     if reason := unused_option(task.kind, graph.name, given):
         raise PredictionError(Diagnostic("unused-option", reason))
-    return task
 
 
 def _load(

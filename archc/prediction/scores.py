@@ -6,11 +6,14 @@ from collections.abc import Callable, Mapping
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import torch
 from torch import nn
 
 from archc.document.diagnostics import Diagnostic
+from archc.ir.state import Array
 from archc.prediction.errors import PredictionError
+from archc.runtimes.protocol import CannotRunError, Session
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 """Prepared images, N × channels × height × width, to the scores (logits) of every class: N × classes, or for a mask
@@ -58,6 +61,37 @@ class KerasScores:
             found = run(self.model, images.permute(0, 2, 3, 1).contiguous().numpy(), self.output)
         scores = torch.tensor(found.astype("float32"))
         return scores.permute(0, 3, 1, 2) if scores.ndim == 4 else scores
+
+
+class FileScores:
+    """An exported file as `Scores`, by its runtime. `output` is the name of the scores.
+
+    A file that takes pixels gets images with values from 0 to 1 as `uint8`. A file for a fixed number of images gets
+    the last one several times, to fill it.
+    """
+
+    def __init__(self, session: Session, output: str) -> None:
+        self.session, self.output = session, output
+
+    def __call__(self, images: torch.Tensor) -> torch.Tensor:
+        """The scores of a batch.
+
+        Raises:
+            PredictionError: this system cannot run such files.
+        """
+        given = images.numpy()
+        if self.session.input.dtype == "uint8":
+            given = np.round(given * 255).astype(np.uint8)
+        size = self.session.input.shape[0] or len(given)
+        found = [self._scores(given[start : start + size], size) for start in range(0, len(given), size)]
+        return torch.from_numpy(np.concatenate(found))
+
+    def _scores(self, images: Array, size: int) -> Array:
+        filled = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
+        try:
+            return self.session.run(filled)[self.output][: len(images)]
+        except CannotRunError as error:
+            raise PredictionError(Diagnostic("no-device", f"the file cannot be run here: {error}")) from None
 
 
 class TorchBoxes:

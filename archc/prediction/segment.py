@@ -27,16 +27,23 @@ class Segmenter:
     scores are interpolated bilinearly to the image's own size, and each pixel gets the class with the highest score.
 
     `refuses` takes a height and a width, and returns why the network cannot take an input of this size, or an empty
-    text: images differ in shape, and not every network takes every shape.
+    text: images differ in shape, and not every network takes every shape. A network for one size gets every image
+    `stretched` to it.
     """
 
     def __init__(
-        self, scores: Scores, preprocessing: Input, names: Sequence[str] | None = None, refuses: Refusal | None = None
+        self,
+        scores: Scores,
+        preprocessing: Input,
+        names: Sequence[str] | None = None,
+        refuses: Refusal | None = None,
+        *,
+        stretched: bool = False,
     ) -> None:
         self.scores = scores
         self.names = names
         self._refuses = cache(refuses) if refuses else lambda height, width: ""
-        self._preparation = Preparation(preprocessing, whole=True)
+        self._preparation = Preparation(preprocessing, whole=True, stretched=stretched)
 
     def prepare(self, source: ImageSource) -> Prepared:
         """Read one image and resize it.

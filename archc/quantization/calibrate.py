@@ -1,4 +1,4 @@
-"""A trained network made ready for int8: equalised, its ranges gathered from images, its biases corrected."""
+"""A trained network made ready for int8: its ranges gathered from images, its weights corrected on them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from archc.exporting.network import Network
 from archc.ir.graph import Graph
 from archc.ir.quantization import Quantization
 from archc.ir.state import Array, State
-from archc.quantization.correct import correct
+from archc.quantization.correct import Rounding, correct
 from archc.quantization.observe import observe
 from archc.quantization.ranges import Method, quantization_of
 from archc.quantization.values import leaving, planned
@@ -21,6 +21,9 @@ INFERENCE, EQUALISE = "inference", "equalise"
 
 DEFAULT: Method = "mse"
 """The method for ranges that kept most predictions in the measurements of `tests/benchmarks/quantization.py`."""
+
+ROUNDING: Rounding = "grouped"
+"""The kernels that are rounded by their inputs. Few numbers in each, so that few images tell enough about them."""
 
 NUMBERS = 2**28
 """How many numbers of one value the correction holds in memory; it uses as many images as that allows."""
@@ -40,10 +43,11 @@ class Calibrated:
     images: int
 
 
-def ready(network: Network) -> Network:
-    """The network as it is quantised: without what only training needs, its channels equalised."""
+def ready(network: Network, *, equalise: bool = False) -> Network:
+    """The network as it is quantised: without what only training needs; with `equalise`, its channels equalised."""
     done = network.graph.transforms
-    return network.rewritten([name for name in (INFERENCE, EQUALISE) if name not in done])
+    wanted = (INFERENCE, EQUALISE) if equalise else (INFERENCE,)
+    return network.rewritten([name for name in wanted if name not in done])
 
 
 def plain(graph: Graph, state: State) -> tuple[Graph, State]:
@@ -54,29 +58,36 @@ def plain(graph: Graph, state: State) -> tuple[Graph, State]:
 
 
 def calibrate(
-    network: Network, images: Array, *, method: Method = DEFAULT, floats: Collection[str] = (), corrects: bool = True
+    network: Network,
+    images: Array,
+    *,
+    method: Method = DEFAULT,
+    rounding: Rounding = ROUNDING,
+    floats: Collection[str] = (),
+    corrects: bool = True,
 ) -> Calibrated:
-    """Gather ranges from images, and correct the biases on them.
+    """Gather ranges from images, and correct the weights on them.
 
     Args:
         network: what `ready` returned.
         images: the network's input, [images, channels, height, width].
         method: how ranges are chosen.
         floats: operations to leave in float, besides those that have no integer form.
-        corrects: whether biases are corrected.
+        rounding: which kernels are rounded by their layer's inputs; see `correct`.
+        corrects: whether biases and kernels are corrected.
     """
     graph, state = plain(network.graph, network.state)
     held, known = planned(graph)
     observed = observe(graph, state, images, held)
     quantization = leaving(graph, quantization_of(graph, state, observed, known, method), floats)
     calibrated = Calibrated(network.graph, network.state, quantization, method, len(images))
-    return corrected(calibrated, images) if corrects else calibrated
+    return corrected(calibrated, images, rounding) if corrects else calibrated
 
 
-def corrected(calibrated: Calibrated, images: Array) -> Calibrated:
-    """The same with its biases corrected on images."""
+def corrected(calibrated: Calibrated, images: Array, rounding: Rounding = ROUNDING) -> Calibrated:
+    """The same with its biases and kernels corrected on images."""
     graph, state = plain(calibrated.graph, calibrated.state)
-    new, quantization = correct(graph, state, calibrated.quantization, _few(graph, images))
+    new, quantization = correct(graph, state, calibrated.quantization, _few(graph, images), rounding=rounding)
     return replace(calibrated, state={**calibrated.state, **new}, quantization=quantization)
 
 

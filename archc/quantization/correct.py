@@ -17,7 +17,7 @@ from archc.ir.ops import Conv, Linear, pads_same, pads_symmetric
 from archc.ir.quantization import Quantization, int8_operations
 from archc.ir.state import Array, State
 from archc.quantization.ranges import with_room
-from archc.quantization.rounding import best_scales, compensated, round_kernel, statistics
+from archc.quantization.rounding import best_scales, round_kernel, statistics
 from archc.quantization.simulate import Simulation
 
 Rounding = Literal["nearest", "grouped", "all"]
@@ -69,7 +69,7 @@ def correct(
                 key = f"{node.name}.weight"
                 grouped = isinstance(node.op, Conv) and node.op.groups > 1
                 if rounding == "all" or (rounding == "grouped" and grouped):
-                    found = _rounded(node.op, torch.tensor(state[key]), ours[0], theirs[0])
+                    found = _rounded(node.op, torch.tensor(state[key]), theirs[0])
                     if found is not None:
                         changed[key], scales[key] = found
                         held.weight(node).copy_(torch.from_numpy(changed[key]))
@@ -91,17 +91,16 @@ def _corrected(held: Simulation, node: Node, wanted: Tensor, inputs: Sequence[Te
     return bias.numpy().copy()
 
 
-def _rounded(op: Conv | Linear, kernel: Tensor, exact: Tensor, held: Tensor) -> tuple[Array, tuple[float, ...]] | None:
+def _rounded(op: Conv | Linear, kernel: Tensor, held: Tensor) -> tuple[Array, tuple[float, ...]] | None:
     """A layer's kernel on the grid of its new scales; None where there are too few samples of its inputs."""
     groups = op.groups if isinstance(op, Conv) else 1
-    places = _places(op, exact)
-    found = statistics(_inputs(op, exact, places), _inputs(op, held, places))
+    places = _places(op, held)
+    found = statistics(_inputs(op, held, places))
     if found.samples < found.variance.shape[1]:
         return None
     grouped = kernel.double().reshape(groups, kernel.shape[0] // groups, -1)
-    target = compensated(grouped, found)
-    scales = best_scales(target, found)
-    rounded = round_kernel(target, scales, found)
+    scales = best_scales(grouped, found)
+    rounded = round_kernel(grouped, scales, found)
     # The State holds 32-bit floats. Each is nearest to the same multiple of the scale.
     new: Array = rounded.reshape(kernel.shape).float().numpy()
     return new.astype(np.float32), tuple(scales.reshape(-1).tolist())

@@ -20,7 +20,7 @@ from archc.ir.state import Array, State
 from archc.prediction.sources import Images, collect
 from archc.quantization import file as ranges_file
 from archc.quantization.agreement import Agreement, compare, outputs_of
-from archc.quantization.calibrate import DEFAULT, Calibrated, calibrate, corrected, plain, ready
+from archc.quantization.calibrate import DEFAULT, EQUALISE, Calibrated, calibrate, corrected, plain, ready
 from archc.quantization.ranges import METHODS, Method
 from archc.quantization.rows import Row, outputs_in_int8, rows, sensitivity, worst_first
 from archc.quantization.values import leaving, operations_of
@@ -135,6 +135,7 @@ def quantize(
     overrides: Sequence[str] = (),
     ranges: str | PathLike[str] | None = None,
     method: Method = DEFAULT,
+    equalise: bool = False,
     check: Images | None = None,
     keep_float: str | Sequence[str] = (),
     min_agreement: float | None = None,
@@ -157,7 +158,7 @@ def quantize(
     )
     if size is not None and any_size is None:
         any_size = False
-    prepared = ready(original)
+    prepared = ready(original, equalise=equalise)
     kept = tuple(name for name in kept if name != AUTO)
     _check_rows(prepared.graph, kept)
     calibration = None if images is None else Pictures(prepared.graph, images)
@@ -165,6 +166,7 @@ def quantize(
     floats = operations_of(prepared.graph, kept)
     if ranges is not None:
         calibrated = ranges_file.read(ranges, original)
+        prepared = ready(original, equalise=EQUALISE in calibrated.graph.transforms)
         calibrated = replace(calibrated, quantization=leaving(calibrated.graph, calibrated.quantization, floats))
     else:
         assert calibration is not None

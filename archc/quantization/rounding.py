@@ -3,8 +3,7 @@
 Columns are rounded one after the other. What a column loses is made up for by the columns that are not rounded yet, as
 well as the layer's inputs allow.
 
-E. Frantar, S. Ashkboos, T. Hoefler, D. Alistarh: GPTQ, ICLR 2023, arXiv:2210.17323. The error that the layer's inputs
-already have is made up for too, as in Y. Li et al.: GPTAQ, ICML 2025, arXiv:2504.02692.
+E. Frantar, S. Ashkboos, T. Hoefler, D. Alistarh: GPTQ, ICLR 2023, arXiv:2210.17323.
 
 Kernels here are [groups, outputs, inputs] of one group each; statistics are [groups, inputs, inputs].
 """
@@ -26,23 +25,17 @@ _SHRUNK = (1.0, 0.95, 0.9, 0.85, 0.8, 0.75, 0.7)
 
 
 class Statistics(NamedTuple):
-    """How a layer's inputs vary: those in int8, and those in float together with them."""
+    """How the int8 inputs of a layer vary: their covariance, from so many samples."""
 
     variance: Tensor
-    """The covariance of the int8 inputs."""
-    mixed: Tensor
-    """The covariance of the float inputs (rows) with the int8 inputs (columns)."""
     samples: int
 
 
-def statistics(exact: Tensor, held: Tensor) -> Statistics:
-    """The statistics of inputs [groups, samples, inputs], in float and in int8."""
-    exact = exact - exact.mean(1, keepdim=True)
-    held = held - held.mean(1, keepdim=True)
-    count = exact.shape[1]
-    turned = exact.transpose(1, 2)
-    variance, mixed = held.transpose(1, 2) @ held / count, turned @ held / count
-    return Statistics(variance.double(), mixed.double(), count)
+def statistics(inputs: Tensor) -> Statistics:
+    """The statistics of inputs [groups, samples, inputs]."""
+    centred = inputs - inputs.mean(1, keepdim=True)
+    count = centred.shape[1]
+    return Statistics((centred.transpose(1, 2) @ centred / count).double(), count)
 
 
 def damped(found: Statistics) -> Tensor:
@@ -52,13 +45,6 @@ def damped(found: Statistics) -> Tensor:
     share = DAMPING * max(1.0, size / found.samples)
     added = (share * diagonal.mean(1)).clamp(min=1e-12)
     return found.variance + torch.diag_embed(added[:, None].expand(-1, size))
-
-
-def compensated(kernel: Tensor, found: Statistics) -> Tensor:
-    """The kernel that gives on the int8 inputs what the original gives on the float ones, as nearly as it can."""
-    wanted = kernel @ (found.mixed - found.variance)
-    solved: Tensor = torch.linalg.solve(damped(found), wanted, left=False)
-    return kernel + solved
 
 
 def best_scales(kernel: Tensor, found: Statistics) -> Tensor:

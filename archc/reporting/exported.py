@@ -40,4 +40,8 @@ def _checked(written: Exported) -> str:
     if found is None:
         return f"no: {written.unchecked}"
     on = "random numbers" + (f" and {count(found.images)} images" if found.images else "")
+    if found.boxes is not None:
+        total, matched, tied, apart = found.boxes
+        ties = f" ({tied} more have the same score as others)" if tied else ""
+        return f"{found.runtime} finds {matched} of torch's {total} boxes{ties}, scores within {apart:.1e}, on {on}"
     return f"{found.runtime} differs from torch by at most {found.worst:.1e} of the largest output, on {on}"

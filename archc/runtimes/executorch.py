@@ -7,14 +7,12 @@ the first file is opened; to change that, limit the process (`taskset`, `os.sche
 from __future__ import annotations
 
 import json
-import os
-import sys
-import tempfile
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stderr
+from io import StringIO
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -86,36 +84,18 @@ class ExecuTorch(Runtime):
         content = path.read_bytes()
         if content[4:8] != _IDENTIFIER:
             raise ValueError(f"`{path}` is no `.pte` file")
-        with warnings.catch_warnings(), _said() as said:
+        # ExecuTorch explains its errors only on `sys.stderr`, among messages about the processor that help nobody.
+        with warnings.catch_warnings(), redirect_stderr(StringIO()) as said:
             warnings.simplefilter("ignore")
             library = require("executorch.runtime", "executorch")
             try:
                 return ExecuTorchSession(library.Runtime.get().load_program(content))
             except (RuntimeError, ValueError, KeyError, TypeError) as error:
-                said.seek(0)
-                lines = [line for line in said.read().splitlines() if "cpuinfo" not in line]
+                lines = [line for line in said.getvalue().splitlines() if "cpuinfo" not in line]
                 first = str(error).strip().partition("\n")[0]
                 raise ValueError(
                     f"`{path}` is damaged, or no file that this ExecuTorch runs: {'; '.join([first, *lines[-1:]])}"
                 ) from None
-
-
-@contextmanager
-def _said() -> Iterator[IO[str]]:
-    """What native code writes to the process's standard error meanwhile.
-
-    ExecuTorch explains its errors only there, among messages about the processor that help nobody.
-    """
-    sys.stderr.flush()
-    with tempfile.TemporaryFile("w+", errors="replace") as file:
-        kept = os.dup(2)
-        os.dup2(file.fileno(), 2)
-        try:
-            yield file
-        finally:
-            sys.stderr.flush()
-            os.dup2(kept, 2)
-            os.close(kept)
 
 
 RUNTIME = ExecuTorch()

@@ -31,6 +31,7 @@ class TorchSession(Session):
         self.input = Port(_name(program) or node.name, shape, str(image.dtype).removeprefix("torch."))
         self.metadata = metadata
         self._module = program.module()
+        self._guards: Any = getattr(self._module, "_guards_fn", None)
         self._threads = threads
         self.outputs = tuple(
             _named(pytree.tree_unflatten(program.graph_signature.user_outputs, program.call_spec.out_spec))
@@ -41,7 +42,8 @@ class TorchSession(Session):
         check_images(self.input, images)
         prepared = torch.from_numpy(np.ascontiguousarray(images))
         try:
-            self._module._guards_fn(prepared)
+            if self._guards is not None:
+                self._guards(prepared)
         except AssertionError as error:
             size = "×".join(map(str, images.shape))
             raise ValueError(f"the file cannot take images of {size}: {str(error).strip()}") from None
@@ -59,7 +61,7 @@ class TorchSession(Session):
 
 def _name(program: ExportedProgram) -> str:
     """The name of the input, as it may be passed."""
-    arguments, keywords = pytree.tree_unflatten(program.graph_signature.user_inputs, program.call_spec.in_spec)
+    _, keywords = pytree.tree_unflatten(program.graph_signature.user_inputs, program.call_spec.in_spec)
     return next(iter(keywords), "")
 
 
@@ -76,7 +78,7 @@ def _array(value: torch.Tensor) -> Array:
 
 @contextmanager
 def _threads(count: int | None) -> Iterator[None]:
-    """Torch has one number of threads for the whole process: it is set while a file runs, and put back."""
+    """The number of threads belongs to the whole process: it is set while a file runs, and put back."""
     before = torch.get_num_threads()
     if count is None or count == before:
         yield

@@ -38,10 +38,13 @@ def images(graph: Graph, batch: int, seed: int = 1) -> Array:
     return np.random.default_rng(seed).standard_normal((batch, *graph.input.shape)).astype(np.float32)
 
 
-def by_torch(graph: Graph, state: State, x: Array) -> Mapping[str, Array]:
-    """What torch computes, by output."""
+def by_torch(graph: Graph, state: State, x: Array, *, double: bool = False) -> Mapping[str, Array]:
+    """What torch computes, by output; with `double`, in 64 bits, because deep networks magnify torch's own rounding."""
+    if double:
+        x, state = x.astype(np.float64), {key: value.astype(np.float64) for key, value in state.items()}
+    model = builder("torch").build(graph, state=state, dtype=torch.float64 if double else None).eval()
     with torch.inference_mode():
-        found = builder("torch").build(graph, state=state).eval()(torch.from_numpy(x))
+        found = model(torch.from_numpy(x))
     return {next(iter(graph.outputs)): found.numpy()} if graph.single else {k: v.numpy() for k, v in found.items()}
 
 

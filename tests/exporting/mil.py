@@ -33,7 +33,7 @@ def program(path: Path) -> Any:
 
 def constants(function: Any) -> dict[str, Array]:
     """The arrays in a program by their names."""
-    return {op.outputs[0].name: op.val.val for op in function.operations if op.op_type == "const"}
+    return {op.outputs[0].name: op.outputs[0].val for op in function.operations if op.op_type == "const"}
 
 
 def run(function: Any, images: Array) -> dict[str, Array]:
@@ -41,12 +41,14 @@ def run(function: Any, images: Array) -> dict[str, Array]:
     (name,) = function.inputs
     values: dict[str, Any] = {name: torch.from_numpy(images).float()}
     for op in function.operations:
+        if op.op_type == "const":
+            values[op.outputs[0].name] = _const(op.outputs[0].val)
+            continue
         given = {key: _value(values, var) for key, var in op.inputs.items() if var is not None}
         found = OPERATIONS[op.op_type](**given)
         for var, value in zip(op.outputs, found if isinstance(found, tuple) else (found,), strict=True):
-            if isinstance(value, Tensor) and op.op_type != "const":
-                fixed = [size for size in var.shape if isinstance(size, int | np.integer)]
-                assert len(fixed) < len(var.shape) or tuple(value.shape) == tuple(var.shape), (op.name, value.shape)
+            stated = [size if isinstance(size, int | np.integer) else None for size in var.shape]
+            assert all(a in (None, b) for a, b in zip(stated, value.shape, strict=True)), (op.name, value.shape)
             values[var.name] = value
     return {var.name: values[var.name].float().numpy() for var in function.outputs}
 
@@ -57,8 +59,9 @@ def _value(values: Mapping[str, Any], var: Any) -> Any:
     return values[var.name]
 
 
-def _const(val: Any) -> Any:
-    return torch.from_numpy(val) if isinstance(val, np.ndarray) and val.dtype.kind == "f" else val
+def _const(value: Any) -> Any:
+    """Numbers to compute with as tensors; sizes and words as they are."""
+    return torch.from_numpy(np.array(value)) if getattr(value, "dtype", np.dtype(int)).kind == "f" else value
 
 
 def _pads(x: Tensor, sizes: Any, strides: Any, pad_type: str, pad: Any, dilations: Any = (1, 1)) -> list[int]:
@@ -158,20 +161,23 @@ def _cast(x: Tensor, dtype: str) -> Tensor:
     return x.to({"fp16": torch.float16, "fp32": torch.float32}[dtype])
 
 
+def _unary(function: Callable[[Tensor], Tensor]) -> Callable[..., Tensor]:
+    return lambda x: function(x)
+
+
 OPERATIONS: Mapping[str, Callable[..., Any]] = {
-    "const": _const,
     "conv": _conv,
     "linear": lambda x, weight, bias=None: F.linear(x, weight, bias),
     "batch_norm": _batch_norm,
     "layer_norm": _layer_norm,
-    "relu": F.relu,
-    "relu6": F.relu6,
-    "sigmoid": torch.sigmoid,
+    "relu": _unary(F.relu),
+    "relu6": _unary(F.relu6),
+    "sigmoid": _unary(torch.sigmoid),
     "sigmoid_hard": lambda x, alpha, beta: (float(alpha) * x + float(beta)).clamp(0, 1),
-    "silu": F.silu,
+    "silu": _unary(F.silu),
     "gelu": _gelu,
-    "tanh": torch.tanh,
-    "softplus": F.softplus,
+    "tanh": _unary(torch.tanh),
+    "softplus": _unary(F.softplus),
     "leaky_relu": lambda x, alpha: F.leaky_relu(x, float(alpha)),
     "elu": lambda x, alpha: F.elu(x, float(alpha)),
     "softmax": lambda x, axis: x.softmax(int(axis)),

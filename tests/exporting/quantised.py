@@ -26,7 +26,9 @@ def quantization(graph: Graph, state: State, images: Array) -> Quantization:
         of_input = keeps_range(node.op) and node.inputs[0] in held
         held[node.name] = held[node.inputs[0]] if of_input else Range(float(value.min()), float(value.max()))
     weights = {
-        f"{node.name}.weight": tuple((np.abs(state[f"{node.name}.weight"]).reshape(node.shape.channels, -1).max(1) / 127).tolist())
+        f"{node.name}.weight": tuple(
+            (np.abs(state[f"{node.name}.weight"]).reshape(node.shape.channels, -1).max(1) / 127).tolist()
+        )
         for node in graph.nodes
         if isinstance(node.op, Conv | Linear)
     }

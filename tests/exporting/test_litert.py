@@ -18,6 +18,7 @@ from archc.backends.litert.flat import schema
 from archc.backends.litert.rules import RULES
 from archc.backends.protocol import Form, raw
 from archc.ir import Builder, Graph, Node, ops
+from archc.ir.quantization import Quantization
 from archc.ir.state import State
 from archc.runtimes import open_file
 from archc.transforms import apply
@@ -139,7 +140,7 @@ QUICK = {"mnv3_small", "mobilevit_xxs", "lraspp_mnv3_large", "ssdlite320_mnv3_la
     "name", [pytest.param(name, marks=[] if name in QUICK else pytest.mark.slow) for name in sorted(archc.specs())]
 )
 def test_every_spec(name: str, size: tuple[int, int], tmp_path: Path) -> None:
-    graph = raw(archc.lower(archc.load(name, [f"input.size={list(size)}"])))
+    graph = raw(archc.lower(archc.load(name, [f"input.size={list(size)}", "width_mult=0.25"])))
     state = initial(graph)
     folded, weights = apply(graph, state, ["inference"])
     assert weights is not None
@@ -147,7 +148,7 @@ def test_every_spec(name: str, size: tuple[int, int], tmp_path: Path) -> None:
     assert session.outputs == tuple(graph.outputs)
     for batch in (1, 3):
         x = images(graph, batch)
-        assert error(session.run(x), by_torch(graph, state, x)) < CLOSE
+        assert error(session.run(x), by_torch(graph, state, x, double=True)) < CLOSE
 
 
 @pytest.mark.parametrize(
@@ -285,6 +286,13 @@ def test_refusals(tmp_path: Path) -> None:
         written(network(one(ops.Activation("relu"))), {}, tmp_path, Form(boxes=True))
     with pytest.raises(archc.SpecError, match=r"unsupported-form.*one size only"):
         written(network(one(ops.Flatten())), {}, tmp_path, Form(any_size=True))
+    for form in (Form("int8"), Form("f32", quantization=Quantization())):
+        with pytest.raises(archc.SpecError, match=r"unsupported-form.*in int8 needs the ranges"):
+            written(network(one(ops.Activation("relu"))), {}, tmp_path, form)
+    graph = network(one(ops.Conv(1 << 27)))
+    weight = np.broadcast_to(np.float32(0), (1 << 27, IMAGE.channels, 1, 1))  # 3 GiB that are not there
+    with pytest.raises(archc.SpecError, match=r"unsupported-form.*holds less than 2 GiB.* are 3\.0 GiB"):
+        written(graph, {"a.0.op.weight": weight}, tmp_path)
     with pytest.raises(ValueError, match=r"`a\.0\.op\.weight` is missing"):
         written(network(one(ops.Conv(3))), {}, tmp_path)
     assert list(tmp_path.iterdir()) == []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -247,3 +248,45 @@ def test_refusals(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="names the pixels, `input`, which are integers already"):
         written(pixels, state, tmp_path, Form("int8", quantization=found))
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.slow
+def test_any_size_and_a_fixed_batch(tmp_path: Path) -> None:
+    graph, state = small("lraspp_mnv3_large", "width_mult=0.5")
+    other = archc.lower(archc.load("lraspp_mnv3_large", ["input.size=[65,97]", "width_mult=0.5"]))
+    other, _ = apply(other, None, ["inference"])
+    x = images(other, 2)
+    found = quantized(other, state, x)
+    whole = opened(graph, state, tmp_path, Form("int8", 2, any_size=True, quantization=found))
+    assert whole.input.shape == (2, 3, None, None)
+    own = opened(other, state, tmp_path, Form("int8", 2, quantization=found))
+    assert own.input.shape == (2, 3, 65, 97)
+    scale = found.values[other.outputs["out"]].scale.scale
+    assert np.abs(whole.run(x)["out"] - own.run(x)["out"]).max() < STEP * scale
+    with pytest.raises(ValueError, match="takes float32 images of 2×3×any×any, not float32 ones of 1×3×65×97"):
+        whole.run(x[:1])
+
+
+LAYERS: Mapping[str, Make] = {
+    "conv": one(ops.Conv(32, (3, 3), 2, bias=True)),
+    "depthwise": one(ops.Conv(6, (5, 5), groups=6, bias=True)),
+    "relu6": after(ops.Conv(16, bias=True), ops.Activation("relu6")),
+    "linear": after(ops.Unfold((2, 3)), ops.Linear(50)),
+    "add": SAMPLES["add"],
+    "gate": SAMPLES["gate"],
+    "global_pool": one(ops.GlobalPool()),
+    "hardswish": one(ops.Activation("hardswish")),
+}
+
+
+@pytest.mark.parametrize("layer", LAYERS)
+def test_almost_every_result_is_the_same_integer(layer: str, tmp_path: Path) -> None:
+    graph = network(LAYERS[layer])
+    state = numbers(graph)
+    x = images(graph, 32)
+    found = quantized(graph, state, x)
+    (result,) = opened(graph, state, tmp_path, Form("int8", quantization=found)).run(x).values()
+    (value,) = graph.outputs.values()
+    difference = (result - Reference(graph, state, found).values(x)[value]) / found.values[value].scale.scale
+    assert (np.abs(difference) > 0.5).mean() < 0.005
+    assert abs(difference.mean()) < 0.005

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -11,7 +12,7 @@ from archc.backends.executorch.int8 import Int8Network
 from archc.backends.executorch.lower import lower
 from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
 from archc.backends.traced import trace
-from archc.document.diagnostics import fail
+from archc.document.diagnostics import Diagnostic, fail
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -40,6 +41,10 @@ class ExecuTorch(Emitter):
     def covers(self, graph: Graph) -> Graph:
         """Without what makes boxes, and without what runs on proposals."""
         return raw(graph)
+
+    def limits(self, graph: Graph) -> Iterator[Diagnostic]:
+        """What torch cannot build cannot be exported."""
+        yield from builder("torch").limits(raw(graph))
 
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
         """See `Emitter.emit`."""

@@ -38,21 +38,14 @@ def _explicit_attention(program: ExportedProgram) -> ExportedProgram:
     fused = torch.ops.aten.scaled_dot_product_attention.default
     if all(node.target is not fused for node in program.graph.nodes):
         return program
-    return program.run_decompositions({fused: _attention})
+    explicit: ExportedProgram = program.run_decompositions({fused: _attention})
+    return explicit
 
 
 def _attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    *,
-    scale: float | None = None,
-    enable_gqa: bool = False,
+    query: Tensor, key: Tensor, value: Tensor, *_: object, scale: float | None = None, **__: object
 ) -> Tensor:
-    """[B, heads, N, D] each to the same."""
+    """[B, heads, N, D] each to the same. Networks of archc's have neither a mask nor, in evaluation mode, dropout."""
     batch, heads, length, channels = query.shape
     query, key, value = (t.reshape(batch * heads, length, channels) for t in (query, key, value))
     scores = torch.bmm(query * (scale or 1 / math.sqrt(channels)), key.transpose(1, 2))

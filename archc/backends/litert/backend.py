@@ -13,6 +13,12 @@ from archc.ir.graph import Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
 
+LARGEST = 2**31
+"""The format's offsets have 31 bits."""
+
+BYTES = {"f32": 4, "f16": 2, "int8": 1}
+"""What a weight takes."""
+
 
 class LiteRT(Emitter):
     """`.tflite` files, channels last; of a detector, the plain network with the heads on its levels."""
@@ -44,6 +50,15 @@ class LiteRT(Emitter):
         if form.any_size and not self.any_size(graph):
             message = f"a `.tflite` file for `{graph.name}` takes images of one size only"
             raise fail("unsupported-form", message, help="leave the size out, or name one")
+        if (form.precision == "int8") != (form.quantization is not None):
+            message = "a `.tflite` file in int8 needs the ranges of the network's values, and no other file takes them"
+            raise fail("unsupported-form", message)
+        size = sum(weight.size for _, weight in covered.tensors()) * BYTES[form.precision]
+        if size >= LARGEST:
+            message = (
+                f"a `.tflite` file holds less than 2 GiB; the weights of `{graph.name}` are {size / 2**30:.1f} GiB"
+            )
+            raise fail("unsupported-form", message)
         path.write_bytes(emit(covered, state, form))
 
 

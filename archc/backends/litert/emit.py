@@ -17,7 +17,7 @@ from archc.ir.quantization import Int8, Quantization, int8_operations, numbers
 from archc.ir.state import State
 
 
-def emit(graph: Graph, state: State, form: Form) -> bytearray:
+def emit(graph: Graph, state: State, form: Form) -> memoryview:
     """The file of a graph that is supported, with a state that fits."""
     return _Writer(graph, state, form).write()
 
@@ -37,7 +37,7 @@ class _Writer:
         self.returned = {*graph.outputs.values(), *graph.levels.values()}
         self.non_negative: set[str] = set()
 
-    def write(self) -> bytearray:
+    def write(self) -> memoryview:
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
         self._check_quantization(source)

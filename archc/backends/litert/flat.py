@@ -131,7 +131,7 @@ class Flat:
 
     def finish(
         self, name: str, image: tuple[str, Tensor], outputs: Mapping[str, Tensor], metadata: Mapping[str, str]
-    ) -> bytearray:
+    ) -> memoryview:
         """The file's bytes."""
         graph = schema.SubGraphT()
         graph.name = name
@@ -152,8 +152,7 @@ class Flat:
         size = sum(len(buffer.data) + 64 for buffer in self._buffers if buffer.data is not None)
         builder = flatbuffers.Builder(size + 512 * (len(self._tensors) + len(self._operators)) + 4096)
         builder.Finish(model.Pack(builder), b"TFL3")
-        content: bytearray = builder.Output()
-        return content
+        return memoryview(builder.Bytes)[builder.Head() :]  # `Output` would copy it
 
     def rename(self, tensor: Tensor, name: str) -> None:
         """Give a tensor another name."""

@@ -5,17 +5,25 @@ from __future__ import annotations
 from pathlib import Path
 
 from archc.analysis.sizes import takes_any_size
+from archc.backends.onnx.detection import add_anchors, add_boxes, check_boxes
 from archc.backends.onnx.emit import network
 from archc.backends.onnx.rules import supports
-from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
+from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, Precision, check, raw
 from archc.document.diagnostics import fail
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
+from archc.language.detector import Ssd
+
+LARGEST = 2_000_000_000
+"""Bytes of weights in one file: a protocol buffer ends at 2 GiB, and the rest needs room, too."""
+
+_BYTES: dict[Precision, int] = {"f32": 4, "f16": 2, "int8": 4}
+"""Bytes of a number at most."""
 
 
 class ONNX(Emitter):
-    """`.onnx` files."""
+    """`.onnx` files. A detector's hold its raw predictions, or with `Form.boxes` the boxes of one image."""
 
     name = "onnx"
     suffix = ".onnx"
@@ -26,12 +34,12 @@ class ONNX(Emitter):
         return supports(op)
 
     def covers(self, graph: Graph) -> Graph:
-        """Without what runs on proposals."""
+        """Without what runs on proposals, which needs no operations of its own kind: fully connected layers."""
         return raw(graph)
 
     def any_size(self, graph: Graph) -> bool:
-        """Whether no layer depends on the size of the feature maps."""
-        return takes_any_size(raw(graph))
+        """Whether no layer depends on the size of the feature maps. An SSD has one size, and its anchors are fixed."""
+        return takes_any_size(raw(graph)) and not isinstance(graph.detector, Ssd)
 
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
         """See `Emitter.emit`."""
@@ -40,9 +48,18 @@ class ONNX(Emitter):
         if form.any_size and not self.any_size(graph):
             message = f"an `.onnx` file for `{graph.name}` takes images of one size only"
             raise fail("unsupported-form", message, help="leave the size out, or name one")
+        covered = graph if form.boxes else raw(graph)
+        size = sum(weight.size for _, weight in covered.tensors()) * _BYTES[form.precision]
+        if size > LARGEST:
+            message = f"`{graph.name}` has {size / 1e9:.1f} GB of weights; an `.onnx` file holds at most 2 GB"
+            raise fail("unsupported-form", message, help="make the network smaller, or write half the bytes: `f16`")
+        if form.boxes:
+            check_boxes(graph, form)
         made = network(raw(graph), state, form)
         if form.boxes:
-            raise fail("unsupported-form", "an `.onnx` file returns a detector's raw predictions, and no boxes")
+            add_boxes(made, graph)
+        elif isinstance(graph.detector, Ssd):
+            add_anchors(made, graph)
         path.write_bytes(made.finish())
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,7 @@ from archc.backends.onnx.step import Step
 from archc.backends.onnx.writer import Dim, Writer
 from archc.backends.protocol import INPUT, Form
 from archc.ir import ops
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import Call, Graph, Node, Region
 from archc.ir.state import State
 
 
@@ -40,13 +41,10 @@ class Emission:
         self.writer = Writer()
         self.writer.reserve(INPUT, *graph.outputs, *(node.name for node in graph.nodes))
         self._dtype = np.dtype(np.float16 if form.precision == "f16" else np.float32)
-        self._shapes = graph.shapes()
+        self._shapes = dict(graph.shapes())
         self._quantizer = Quantizer(self.writer, graph, form.quantization) if form.quantization else None
         self._values = {graph.input.name: self._image()}
-        for region in graph.regions:
-            for local, node in zip(region.subgraph.nodes, region.nodes(), strict=True):
-                self._values[node.name] = self._write(node, region.owner(local.name))
-        self.writer.scope = ""
+        self._regions(graph.regions)
         self.outputs = {key: self._output(key, name) for key, name in graph.outputs.items()}
         """What the file returns, by name: at first, the network's outputs as 32-bit floats."""
 
@@ -61,6 +59,27 @@ class Emission:
         self.writer.name({key: output.value for key, output in self.outputs.items()}, keep=INPUT)
         outputs = [(key, dtype, shape) for key, (_, dtype, shape) in self.outputs.items()]
         return self.writer.model(self.graph.name, image, outputs, self.form.metadata)
+
+    def real(self, name: str) -> str:
+        """A node's value, as 32-bit floats."""
+        value = self._values[name]
+        return value if self._dtype == np.float32 else self.writer.cast(value, np.float32)
+
+    def call(self, call: Call, value: str) -> dict[str, str]:
+        """Write a network that runs on a value of 32-bit floats; what it returns, by name, as 32-bit floats."""
+        source, name = call.graph.input, f"{call.name}.{call.graph.input.name}"
+        self._shapes[name] = source.shape
+        self._values[name] = value if self._dtype == np.float32 else self.writer.cast(value, self._dtype)
+        regions = [_inside(call.name, region) for region in call.graph.regions]
+        self._shapes.update({node.name: node.shape for region in regions for node in region.nodes()})
+        self._regions(regions)
+        return {key: self.real(f"{call.name}.{node}") for key, node in call.graph.outputs.items()}
+
+    def _regions(self, regions: Iterable[Region]) -> None:
+        for region in regions:
+            for local, node in zip(region.subgraph.nodes, region.nodes(), strict=True):
+                self._values[node.name] = self._write(node, region.owner(local.name))
+        self.writer.scope = ""
 
     def _image(self) -> str:
         """The input as numbers to compute with. Pixels are normalised as 32-bit floats."""
@@ -102,10 +121,9 @@ class Emission:
         return self.writer.fresh("value") if taken else node.name
 
     def _output(self, key: str, name: str) -> Output:
-        value = self._values[name]
-        if self._dtype != np.float32:
-            self.writer.scope = key
-            value = self.writer.cast(value, np.float32)
+        self.writer.scope = key
+        value = self.real(name)
+        self.writer.scope = ""
         return Output(value, "float32", self._dims(key, name))
 
     def _dims(self, key: str, name: str) -> list[Dim]:
@@ -118,6 +136,16 @@ class Emission:
         if self.form.any_size and isinstance(shape, ops.Image):
             return [first, shape.channels, f"{key}_height", f"{key}_width"]
         return [first, *shape]
+
+
+def _inside(name: str, region: Region) -> Region:
+    """A row of a network that is called `name`, by the names that it has in the whole."""
+    return replace(
+        region,
+        stage=f"{name}.{region.stage}",
+        inputs=tuple([f"{name}.{value}" for value in region.inputs]),
+        shares=region.shares and f"{name}.{region.shares}",
+    )
 
 
 def network(graph: Graph, state: State, form: Form) -> Emission:

@@ -2,6 +2,9 @@
 
 A value that is held in int8 is rounded to it and made float again where it is computed; all who read it read that. A
 weight is stored in int8 and made float. A runtime recognises an operation between the two and computes it in integers.
+
+Values are written as unsigned integers, 128 larger than int8's, which changes no result: on x86, ONNX Runtime merges
+signed ones only where one operation alone reads a value, and so nothing beside a residual.
 """
 
 from __future__ import annotations
@@ -13,8 +16,9 @@ from archc.backends.onnx.step import Step
 from archc.backends.onnx.writer import Writer
 from archc.document.diagnostics import fail
 from archc.ir import ops
-from archc.ir.graph import Graph
-from archc.ir.quantization import LOWEST, Quantization, Scale, int8_operations
+from archc.ir.graph import Graph, Node
+from archc.ir.quantization import HIGHEST, LOWEST, Quantization, Scale, int8_operations
+from archc.ir.quantization import numbers as numbers_of
 from archc.ir.state import Array
 
 _INT32 = 2**31 - 1
@@ -33,6 +37,8 @@ class Quantizer:
         name = step.node.name
         if name in self._operations and isinstance(step.node.op, ops.Conv | ops.Linear):
             step.parameter = self._parameter
+        if self._mistaken(step.node):
+            step.inputs[0] = self._unmerged(step.node.inputs[0], step.x)
         if name in self._merged and self._saturates(step.node.op, name):
             return self.held(name, step.x)
         value = RULES[type(step.node.op)](step, step.node.op)
@@ -46,9 +52,32 @@ class Quantizer:
         if name not in self._quantization.values:
             return value
         scale = self._quantization.values[name].scale
-        numbers = (self._writer.constant(np.float32(scale.scale)), self._writer.constant(np.int8(scale.zero_point)))
+        numbers = (
+            self._writer.constant(np.float32(scale.scale)),
+            self._writer.constant(np.uint8(scale.zero_point - LOWEST)),
+        )
         rounded = self._writer.add("QuantizeLinear", [value, *numbers])
         return self._writer.add("DequantizeLinear", [rounded, *numbers])
+
+    def _mistaken(self, node: Node) -> bool:
+        """Whether a runtime would take an operation in float for one in int8."""
+        held = self._quantization.values
+        layer = isinstance(node.op, ops.Conv | ops.Linear)  # what follows it may be held in int8
+        return (
+            node.name not in self._operations
+            and (layer or node.name in held)
+            and all(name in held for name in numbers_of(node))
+        )
+
+    def _unmerged(self, name: str, value: str) -> str:
+        """A value that is held in int8, for an operation that computes in float.
+
+        It is clipped to the numbers that it can have, which changes none. ONNX Runtime would otherwise take a result
+        that is held in int8, too, as leave to compute in integers, and would round the operation's weights itself.
+        """
+        scale = self._quantization.values[name].scale
+        ends = [np.float32(end - scale.zero_point) * np.float32(scale.scale) for end in (LOWEST, HIGHEST)]
+        return self._writer.add("Clip", [value, *(self._writer.constant(end) for end in ends)])
 
     def _saturates(self, op: ops.Op, name: str) -> bool:
         """Whether rounding to int8 clips just as an activation does, so that the activation needs no node."""
@@ -75,8 +104,14 @@ class Quantizer:
         if np.abs(numbers).max(initial=0) > _INT32:
             message = f"`{key}` does not fit into 32-bit integers by the scales of its layer"
             raise fail("unsupported-form", message, help="leave the layer in float")
+        if isinstance(step.shapes[0], ops.Tokens):
+            # ONNX Runtime merges a product of tokens with a bias in floats, and with no other.
+            return self._writer.constant((numbers * product).astype(np.float32), key)
         return self._real(numbers.astype(np.int32), product, key, 0)
 
     def _real(self, numbers: Array, scales: Array, key: str, axis: int) -> str:
         scale = self._writer.constant(scales.astype(np.float32), f"{key}/scale")
-        return self._writer.add("DequantizeLinear", [self._writer.constant(numbers, key), scale], axis=axis)
+        inputs = [self._writer.constant(numbers, key), scale]
+        if numbers.dtype == np.int8:  # ONNX Runtime merges a matrix product only where the zero points are stated
+            inputs.append(self._writer.constant(np.zeros(len(scales), np.int8)))
+        return self._writer.add("DequantizeLinear", inputs, axis=axis)

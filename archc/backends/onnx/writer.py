@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 
-from archc.document.diagnostics import fail
 from archc.extras import require
 from archc.ir.state import Array
 
@@ -18,9 +17,6 @@ OPSET = 20
 
 IR_VERSION = 9
 """The file format's version that belongs to the opset."""
-
-LARGEST = 2**31 - 1
-"""Bytes in one file; a protocol buffer cannot be larger."""
 
 Dim = int | str
 """A size, or the name of one that is left open."""
@@ -76,7 +72,7 @@ class Writer:
             if made in self._taken:
                 made = self._numbered(made)
             self._taken.add(made)
-            self._initializers.append(onnx.numpy_helper.from_array(np.ascontiguousarray(array), made))
+            self._initializers.append(onnx.numpy_helper.from_array(np.asarray(array, order="C"), made))
             self._constants[key] = made
         return self._constants[key]
 
@@ -114,11 +110,7 @@ class Writer:
                 names[:] = [renamed.get(name, name) for name in names]
 
     def model(self, name: str, image: Port, outputs: Sequence[Port], metadata: Mapping[str, str]) -> bytes:
-        """The file.
-
-        Raises:
-            SpecError: `unsupported-form`: it would be too large.
-        """
+        """The file."""
         graph = onnx.helper.make_graph(
             _needed(self._nodes, [output for output, *_ in outputs]),
             name,
@@ -126,10 +118,6 @@ class Writer:
             [_port(*port) for port in outputs],
         )
         used = {value for node in graph.node for value in node.input}
-        size = sum(len(item.raw_data) for item in self._initializers)
-        if size > LARGEST:
-            message = f"`{name}` has {size / 1e9:.1f} GB of weights; an `.onnx` file holds at most 2 GB"
-            raise fail("unsupported-form", message, help="write the weights as 16-bit floats: `f16`")
         graph.initializer.extend(item for item in self._initializers if item.name in used)
         import archc
 

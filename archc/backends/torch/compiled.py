@@ -70,4 +70,4 @@ def compiled(graph: Graph, state: State, precision: Literal["f32", "bf16"]) -> C
         ) from None
     dtype = DTYPES[precision]
     network = build(plan(graph), dtype=dtype, state=state).eval().requires_grad_(False)
-    return Compiled(network.to(memory_format=torch.channels_last), dtype)  # type: ignore[call-overload]
+    return Compiled(network.to(memory_format=torch.channels_last), dtype)

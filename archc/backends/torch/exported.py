@@ -39,8 +39,11 @@ def any_size(graph: Graph) -> bool:
     for node in graph.nodes[1:]:
         if isinstance(node.op, ops.GlobalPool) or pooled.issuperset(node.inputs):
             pooled.add(node.name)  # of one size whatever the image's
-        elif isinstance(node.op, (*_BRANCHING, ops.Flatten)) or (
-            isinstance(node.op, ops.Conv | ops.Pool) and node.op.padding == "same"
-        ):
+        elif _of_one_size(node.op):
             return False
     return True
+
+
+def _of_one_size(op: ops.Op) -> bool:
+    padded = isinstance(op, ops.Conv | ops.Pool) and op.padding == "same"
+    return padded or isinstance(op, (*_BRANCHING, ops.Flatten))
