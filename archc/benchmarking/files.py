@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from archc.backends import emitter
 from archc.benchmarking.engines import check_precision, check_system, target
-from archc.benchmarking.job import Job, stored
-from archc.document.diagnostics import no_python_warnings
+from archc.benchmarking.job import Job, images, stored
 from archc.exporting.export import export
 from archc.exporting.network import Network
-from archc.ir.ops import Image
+from archc.ir.quantization import Quantization
 
 RANDOM = 4
 """Random images for the ranges of int8, where no others are named."""
@@ -28,42 +27,33 @@ def write(job: Job, path: Path) -> None:
     network, name = stored(job.network), target(job.engine)
     check_system(job.engine)
     check_precision(job, emitter(name).precisions)
+    quantization = None
     if job.precision == "int8":
-        _quantize(network, job, path)
-        return
+        network, quantization = _quantized(network, job.calibrate)
     export(
         network.graph,
         path,
         to=name,
         state=network.state,
-        precision="f16" if job.precision == "f16" else "f32",
+        precision="f32" if job.precision == "bf16" else job.precision,  # type: ignore[arg-type]
+        quantization=quantization,
         any_size=False,
         batch=job.batch,
         check=False,
     )
 
 
-def _quantize(network: Network, job: Job, path: Path) -> None:
-    """Write the file in int8; the ranges are those of the job's images, or of random ones."""
-    import numpy as np
+def _quantized(network: Network, calibrate: Sequence[str]) -> tuple[Network, Quantization]:
+    """A network with the ranges that images give it, or random numbers where there are none."""
+    from archc.prediction.inputs import prepared
+    from archc.quantization import calibrate as library
 
-    from archc.quantization.quantize import quantize
-
-    shape = network.graph.input.shape
-    assert isinstance(shape, Image)
-    pixels = np.random.default_rng(0).integers(0, 256, (RANDOM, shape.height, shape.width, 3), np.uint8)
-    images: list[Any] = list(job.calibrate) or list(pixels)
-    with no_python_warnings():  # initial weights predict nothing, and so another class is no news
-        quantize(
-            network.graph,
-            images,
-            to=target(job.engine),
-            path=path,
-            state=network.state,
-            method="minmax",
-            any_size=False,
-            batch=job.batch,
-        )
+    ready = library.ready(network)
+    if calibrate:
+        found = library.calibrate(ready, prepared(ready.graph, list(calibrate)))
+    else:
+        found = library.calibrate(ready, images(ready.graph, RANDOM), method="minmax", corrects=False)
+    return Network(found.graph, found.state), found.quantization
 
 
 def size(directory: Path) -> int:
