@@ -34,7 +34,7 @@ LAYERS = [
     "cli",
 ]
 LIGHT = {"document", "language", "passes", "ir", "blocks", "transforms", "analysis", "reporting"}
-"""Layers that import no heavy library. `transforms` and `analysis` compute with NumPy, which they import when they run."""
+"""Layers that import no heavy library. `transforms` and `analysis` compute with NumPy, imported when they run."""
 HEAVY = {"torch", "keras", "tensorflow", "jax", "numpy"}
 FOUNDATION = {"extras", "files"}
 """The package's own modules that every layer may import; they import nothing of archc."""
