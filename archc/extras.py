@@ -23,9 +23,7 @@ _EXTRAS = {
     "ai_edge_litert": "litert",
     "flatbuffers": "litert",
     "openvino": "openvino",
-    "nncf": "openvino",
     "executorch": "executorch",
-    "torchao": "executorch",
     "coremltools": "coreml",
 }
 """The extra that installs each optional library, by the name it is imported under."""
