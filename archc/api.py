@@ -424,7 +424,8 @@ def export(
         size: height and width of the image, in place of the spec's; the file then takes no other.
         any_size: whether the file takes images of any size; by default where the target and the network allow it.
         batch: images at a time; by default, whoever runs the file decides.
-        nms: for an SSD detector: the file returns boxes, labels and scores.
+        nms: for a detector, in ONNX: the file returns `boxes` ([N, 4], in pixels of its input), `labels` and `scores`
+            of one image, the best first, in place of raw predictions. An SSD's raw predictions come with `anchors`.
         classes: names of the classes, or a file of them, as in `predict`.
         check: run the file and the network in torch side by side: on random numbers, and on these images.
         overwrite: replace an existing file.

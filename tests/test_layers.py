@@ -34,7 +34,7 @@ LAYERS = [
     "cli",
 ]
 LIGHT = {"document", "language", "passes", "ir", "blocks", "transforms", "analysis", "reporting"}
-"""Layers that import no heavy library; `transforms` computes with NumPy, which it imports when it runs."""
+"""Layers that import no heavy library. `transforms` and `analysis` compute with NumPy, imported when they run."""
 HEAVY = {"torch", "keras", "tensorflow", "jax", "numpy"}
 FOUNDATION = {"extras", "files"}
 """The package's own modules that every layer may import; they import nothing of archc."""
@@ -60,7 +60,7 @@ def runtime_roots(path: Path) -> frozenset[str]:
     typing = [node for node in ast.walk(tree) if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test)]
     skipped = {id(inner) for node in typing for part in node.body for inner in ast.walk(part)}
     later = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)]
-    if layer(path) == "transforms":
+    if layer(path) in ("transforms", "analysis"):
         skipped |= {id(inner) for node in later for inner in ast.walk(node)}
     nodes = (node for node in ast.walk(tree) if id(node) not in skipped)
     return frozenset(name.partition(".")[0] for name in _imports(path, nodes))

@@ -131,7 +131,7 @@ def test_nothing_found(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SSD)
-@pytest.mark.parametrize("suffix", [".onnx"])
+@pytest.mark.parametrize("suffix", [".onnx", ".tflite"])
 def test_raw_predictions_and_anchors(name: str, suffix: str, tmp_path: Path) -> None:
     """From a file's raw predictions and its anchors, by the documented order, to what torchvision's heads give."""
     graph, state, _ = network(name)

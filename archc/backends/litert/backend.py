@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
+import numpy as np
+
+from archc.analysis.anchors import anchors
 from archc.backends.litert import sizes
 from archc.backends.litert.emit import emit
 from archc.backends.litert.rules import supports
-from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
+from archc.backends.protocol import ANCHORS, DEFAULT_FORM, Emitter, Form, check, raw
 from archc.document.diagnostics import fail
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
-from archc.ir.state import State
+from archc.ir.state import Array, State
+from archc.language.detector import Ssd
 
 LARGEST = 2**31
 """The format's offsets have 31 bits."""
@@ -36,8 +41,8 @@ class LiteRT(Emitter):
         return raw(graph)
 
     def any_size(self, graph: Graph) -> bool:
-        """Whether no operation of the file depends on the height and width."""
-        return sizes.any_size(self.covers(graph))
+        """Whether no operation depends on the height and width. An SSD has one size, and its anchors are fixed."""
+        return sizes.any_size(self.covers(graph)) and not isinstance(graph.detector, Ssd)
 
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
         """See `Emitter.emit`."""
@@ -59,7 +64,16 @@ class LiteRT(Emitter):
                 f"a `.tflite` file holds less than 2 GiB; the weights of `{graph.name}` are {size / 2**30:.1f} GiB"
             )
             raise fail("unsupported-form", message)
-        path.write_bytes(emit(covered, state, form))
+        path.write_bytes(emit(covered, state, form, _anchors(graph)))
+
+
+def _anchors(graph: Graph) -> Mapping[str, Array]:
+    """An SSD's default boxes, by the output that returns them."""
+    if not isinstance(graph.detector, Ssd):
+        return {}
+    if ANCHORS in graph.outputs:
+        raise fail("unsupported-form", f"`{ANCHORS}` is the default boxes' name, so no output can have it")
+    return {ANCHORS: np.concatenate(anchors(graph))}
 
 
 BACKEND = LiteRT()

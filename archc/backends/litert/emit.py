@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from archc.backends.litert import integers
@@ -14,12 +16,12 @@ from archc.backends.protocol import INPUT, Form
 from archc.ir import ops
 from archc.ir.graph import Graph, Node
 from archc.ir.quantization import Int8, Quantization, int8_operations, numbers
-from archc.ir.state import State
+from archc.ir.state import Array, State
 
 
-def emit(graph: Graph, state: State, form: Form) -> memoryview:
-    """The file of a graph that is supported, with a state that fits."""
-    return _Writer(graph, state, form).write()
+def emit(graph: Graph, state: State, form: Form, constants: Mapping[str, Array] | None = None) -> memoryview:
+    """The file of a graph that is supported, with a state that fits; it returns `constants` too, as they are."""
+    return _Writer(graph, state, form).write(constants or {})
 
 
 class _Writer:
@@ -37,7 +39,7 @@ class _Writer:
         self.returned = {*graph.outputs.values(), *graph.levels.values()}
         self.non_negative: set[str] = set()
 
-    def write(self) -> memoryview:
+    def write(self, constants: Mapping[str, Array]) -> memoryview:
         source = self.graph.input
         assert isinstance(source.op, ops.Input)
         self._check_quantization(source)
@@ -48,7 +50,8 @@ class _Writer:
             for local, node in zip(region.subgraph.nodes, region.nodes(), strict=True):
                 if node.name not in done:
                     done.update(self._node(node, region.owner(local.name)))
-        return self.flat.finish(self.graph.name, (INPUT, image), self._outputs(image), self.form.metadata)
+        returned = {**self._outputs(image), **{name: self.flat.constant(name, v) for name, v in constants.items()}}
+        return self.flat.finish(self.graph.name, (INPUT, image), returned, self.form.metadata)
 
     def _check_quantization(self, source: Node) -> None:
         """Check that a quantisation names values of this graph, and none that is no float.
