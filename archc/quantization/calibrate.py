@@ -33,7 +33,7 @@ NUMBERS = 2**28
 class Calibrated:
     """A network with its ranges. `state` holds corrected biases, `quantization` everything that int8 needs.
 
-    `images` is the number of images that the ranges come from.
+    `images` is the number of images that the ranges come from, without their mirror images.
     """
 
     graph: Graph
@@ -65,8 +65,9 @@ def calibrate(
     rounding: Rounding = ROUNDING,
     floats: Collection[str] = (),
     corrects: bool = True,
+    mirrors: bool = True,
 ) -> Calibrated:
-    """Gather ranges from images, and correct the weights on them.
+    """Gather ranges from images and from their mirror images, and correct the weights on them.
 
     Args:
         network: what `ready` returned.
@@ -75,17 +76,27 @@ def calibrate(
         floats: operations to leave in float, besides those that have no integer form.
         rounding: which kernels are rounded by their layer's inputs; see `correct`.
         corrects: whether biases and kernels are corrected.
+        mirrors: whether the mirror image of every image is used too, left and right swapped. It doubles what is known
+            about the weights. Turn it off for images that never occur mirrored, such as text.
     """
+    images = mirrored(images) if mirrors else images
     graph, state = plain(network.graph, network.state)
     held, known = planned(graph)
     observed = observe(graph, state, images, held)
     quantization = leaving(graph, quantization_of(graph, state, observed, known, method), floats)
-    calibrated = Calibrated(network.graph, network.state, quantization, method, len(images))
+    count = len(images) // 2 if mirrors else len(images)
+    calibrated = Calibrated(network.graph, network.state, quantization, method, count)
     return corrected(calibrated, images, rounding) if corrects else calibrated
 
 
+def mirrored(images: Array) -> Array:
+    """Images, [images, channels, height, width], and then the mirror image of each, left and right swapped."""
+    both: Array = np.concatenate([images, images[..., ::-1]])
+    return both
+
+
 def corrected(calibrated: Calibrated, images: Array, rounding: Rounding = ROUNDING) -> Calibrated:
-    """The same with its biases and kernels corrected on images."""
+    """The same with its biases and kernels corrected on exactly these images."""
     graph, state = plain(calibrated.graph, calibrated.state)
     new, quantization = correct(graph, state, calibrated.quantization, _few(graph, images), rounding=rounding)
     return replace(calibrated, state={**calibrated.state, **new}, quantization=quantization)

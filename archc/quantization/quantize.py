@@ -20,7 +20,7 @@ from archc.ir.state import Array, State
 from archc.prediction.sources import Images, collect
 from archc.quantization import file as ranges_file
 from archc.quantization.agreement import Agreement, compare, outputs_of
-from archc.quantization.calibrate import DEFAULT, EQUALISE, Calibrated, calibrate, corrected, plain, ready
+from archc.quantization.calibrate import DEFAULT, EQUALISE, Calibrated, calibrate, corrected, mirrored, plain, ready
 from archc.quantization.ranges import METHODS, Method
 from archc.quantization.rows import Row, outputs_in_int8, rows, sensitivity, worst_first
 from archc.quantization.values import leaving, operations_of
@@ -245,7 +245,7 @@ class _Job:
             # Biases were corrected for the row in int8, so they are corrected anew.
             fresh = replace(self.calibrated, state=self.prepared.state, quantization=quantization)
             self.calibrated = (
-                corrected(fresh, self.calibration.input)
+                corrected(fresh, mirrored(self.calibration.input))
                 if self.calibration
                 else replace(self.calibrated, quantization=quantization)
             )
