@@ -97,8 +97,9 @@ def _backwards(path: Path) -> Iterator[str]:
         elif LAYERS.index(parts[1]) > LAYERS.index(own):
             yield said
         elif own == parts[1] == "backends" and len(inside) > 2 and len(parts) > 2:
-            shared = (SOURCE / "backends" / f"{parts[2]}.py").is_file()
-            if parts[2] != inside[1] and not shared:
+            # The protocol, and what the package itself offers: one that builds on another asks for it by name.
+            another = (SOURCE / "backends" / parts[2]).is_dir()
+            if parts[2] != inside[1] and another:
                 yield f"{said}: backends never import each other"
 
 

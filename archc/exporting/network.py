@@ -7,10 +7,12 @@ from os import PathLike
 from typing import Any, NamedTuple
 
 from archc.backends import builder, of
+from archc.blocks import REGISTRY
 from archc.blocks.lower import lower
-from archc.document.diagnostics import Diagnostic, fail
+from archc.document.diagnostics import Diagnostic, fail, no_python_warnings
 from archc.ir.graph import Graph
 from archc.ir.state import State, problems
+from archc.language.load import load
 from archc.language.schema import Spec
 from archc.prediction.trained import find
 from archc.transforms import apply
@@ -108,9 +110,9 @@ def _graph(network: Any, overrides: Sequence[str], size: Size | None, allow: str
         return network
     if isinstance(network, Spec):
         return lower(network.override({"input.size": size}) if size else network)
-    from archc.api import load
-
-    return lower(load(network, _changes(overrides, size), allow=allow))
+    with no_python_warnings():
+        spec = load(network, _changes(overrides, size), blocks=REGISTRY.allowing(allow))
+    return lower(spec)
 
 
 def _changes(overrides: Sequence[str], size: Size | None) -> list[str]:

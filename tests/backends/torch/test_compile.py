@@ -37,7 +37,7 @@ def images(batch: int) -> torch.Tensor:
 def relative(found: torch.Tensor, wanted: torch.Tensor) -> float:
     assert found.shape == wanted.shape
     assert found.dtype == torch.float32
-    return float((found - wanted).abs().max() / wanted.abs().max())
+    return float((found - wanted.detach()).abs().max() / wanted.detach().abs().max())
 
 
 @pytest.fixture(autouse=True)
