@@ -33,16 +33,19 @@ def ranges(graph: Graph, observed: Mapping[str, Observed], method: Method) -> di
 
     `minmax` covers all numbers that were seen, `percentile` all but the most extreme ones, and `mse` is the range with
     the least mean squared error of rounding and cutting. What is known without images is not estimated: the bounds of
-    the input and of some activations.
+    the input and of some activations. The network's results are never cut: among scores of classes, the few most
+    extreme numbers are the predictions.
     """
     found: dict[str, Range] = {}
     known = known_ranges(graph)
+    results = set(graph.outputs.values())
     for names in range_groups(graph, observed):
         stated = [known[name] for name in names if name in known]
         if stated and len(names) == len(stated):
             chosen = Range(min(r.low for r in stated), max(r.high for r in stated))
         else:
-            chosen = _RULES[method](_joined([observed[name] for name in names]))
+            rule = _minmax if results & set(names) else _RULES[method]
+            chosen = rule(_joined([observed[name] for name in names]))
         found.update(dict.fromkeys(names, chosen))
     return {name: found[name] for name in observed}
 
