@@ -20,7 +20,7 @@ from archc.quantization.values import leaving, planned
 INFERENCE, EQUALISE = "inference", "equalise"
 
 DEFAULT: Method = "minmax"
-"""The method for ranges that kept most predictions in the measurements of `tests/benchmarks/quantization.py`."""
+"""The method for ranges that changed probabilities least in the measurements of `tests/benchmarks/quantization.py`."""
 
 ROUNDING: Rounding = "grouped"
 """The kernels that are rounded by their inputs. Few numbers in each, so that few images tell enough about them."""
@@ -76,8 +76,9 @@ def calibrate(
         floats: operations to leave in float, besides those that have no integer form.
         rounding: which kernels are rounded by their layer's inputs; see `correct`.
         corrects: whether biases and kernels are corrected.
-        mirrors: whether the mirror image of every image is used too, left and right swapped. It doubles what is known
-            about the weights. Turn it off for images that never occur mirrored, such as text.
+        mirrors: whether the mirror image of every image is used too, left and right swapped. It shows more of
+            how large values become, and takes twice the time. Turn it off for images that never occur mirrored, such as
+            text.
     """
     images = mirrored(images) if mirrors else images
     graph, state = plain(network.graph, network.state)
