@@ -76,9 +76,8 @@ def calibrate(
         floats: operations to leave in float, besides those that have no integer form.
         rounding: which kernels are rounded by their layer's inputs; see `correct`.
         corrects: whether biases and kernels are corrected.
-        mirrors: whether the mirror image of every image is used too, left and right swapped. It shows more of
-            how large values become, and takes twice the time. Turn it off for images that never occur mirrored, such as
-            text.
+        mirrors: whether the mirror image of every image is used too, left and right swapped. It shows more of how large
+            values become, and takes twice the time. Turn it off for images that never occur mirrored, such as text.
     """
     images = mirrored(images) if mirrors else images
     graph, state = plain(network.graph, network.state)

@@ -115,6 +115,25 @@ def test_the_input_is_held_by_the_range_of_pixels() -> None:
     assert found.high == pytest.approx(((1 - mean) / std).max())
 
 
+def test_mirror_images_are_used_too() -> None:
+    net, given = network(), images()
+    found = calibrate(net, given, corrects=False)
+    both = np.concatenate([given, given[:, :, :, ::-1]])
+    assert found.images == 4
+    assert found.quantization == calibrate(net, both, corrects=False, mirrors=False).quantization
+    assert found.quantization != calibrate(net, given, corrects=False, mirrors=False).quantization
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_results_are_never_cut(method: str) -> None:
+    net, given = network(), images()
+    found = calibrate(net, given, method=method, corrects=False, mirrors=False)  # type: ignore[arg-type]
+    (name,) = net.graph.outputs.values()
+    (exact,) = Interpreter(net.graph, net.state).run(torch.from_numpy(given)).values()
+    range = found.quantization.values[name]
+    assert (range.low, range.high) == pytest.approx((float(exact.min()), float(exact.max())), rel=1e-4)
+
+
 def test_rounding_by_inputs_loses_less_than_to_the_nearest() -> None:
     random = torch.Generator().manual_seed(0)
     mixing = torch.randn(25, 25, generator=random)
