@@ -9,7 +9,7 @@ from typing import Any
 from rich.console import Console
 
 from archc.analysis.onnx_file import FileCost, cost_of, metadata_of
-from archc.document.diagnostics import fail
+from archc.document.diagnostics import SpecError, fail
 from archc.ir.graph import Graph
 from archc.ir.ops import show
 from archc.reporting import numbers
@@ -35,6 +35,8 @@ def read(path: Path, size: tuple[int, int] | None = None) -> Graph | FileCost:
     onnx = path.suffix == ".onnx"
     try:
         graph = stated(metadata_of(path) if onnx else open_file(path).metadata)
+    except SpecError:
+        raise
     except ValueError as error:
         raise fail("exported-file", str(error)) from None
     if graph is None and not onnx:

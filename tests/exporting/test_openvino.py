@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from archc.backends.protocol import Form
 from archc.ir import Graph
 from archc.ir.state import State
 from archc.runtimes import RUNTIMES, open_file, runtime_of
+from archc.runtimes.protocol import CannotRunError
 from tests.backends.operations import IMAGE, SAMPLES, network
 from tests.exporting.onnx_samples import CASES, numbers
 from tests.exporting.test_onnx import CLOSE, PATCHED, images, small, worst
@@ -80,9 +82,10 @@ def test_bfloat16_is_no_default(tmp_path: Path) -> None:
     graph, state = small("mnv3_small")
     file = emit(graph, state, tmp_path, Form())
     x = images(graph, 1, (64, 96))
-    exact, rounded = (open_file(file, name).run(x)["head"] for name in ("openvino", "openvino-bf16"))
-    # A processor without bfloat16 computes in 32 bits all the same.
-    assert np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
+    exact = open_file(file).run(x)["head"]
+    with suppress(CannotRunError):  # a processor without bfloat16 is told of, rather than computing in 32 bits
+        rounded = open_file(file, "openvino-bf16").run(x)["head"]
+        assert 0 < np.abs(exact - rounded).max() < 0.1 * np.abs(exact).max()
 
 
 def test_metadata(tmp_path: Path) -> None:
