@@ -467,7 +467,7 @@ def test_what_is_not_installed_is_named(
     [
         ("keras", "torch", "this needs keras, which is not installed: pip install 'archc[keras]'"),
         ("", "nonsense", "compute with nonsense, but it has no such backend: set KERAS_BACKEND to torch or jax"),
-        ("", "openvino", "Keras was told to compute with openvino, but openvino is not installed"),
+        ("", "tensorflow", "Keras was told to compute with tensorflow, but tensorflow is not installed"),
     ],
 )
 def test_what_keras_lacks_is_named(

@@ -192,9 +192,7 @@ def test_pixels_in_float16(tmp_path: Path) -> None:
     assert state is not None
     session = open_file(export(one, tmp_path, preprocess=True, precision="f16"))
     assert session.input.dtype == "uint8"
-    assert 0 < worst(session.run(pixels), in_torch(graph, state, pixels)) < 0.02
-    weights = sum(value.size for value in one.state.values())
-    assert (tmp_path / "net.pte").stat().st_size < 3 * weights, "two bytes for each number, and the program"
+    assert 1e-5 < worst(session.run(pixels), in_torch(graph, state, pixels)) < 0.02
 
 
 def short(net: Builder, x: Node, act: str = "relu6") -> Node:
