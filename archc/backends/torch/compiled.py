@@ -1,7 +1,7 @@
 """`archc.compile`: what runs a network fastest inside PyTorch, on the CPU.
 
 `torch.compile` with constant weights (inductor's freezing) lets oneDNN put each weight into the layout that it likes
-best, once. Images are channels last. Both were chosen by measurement.
+best, once. Images are channels last. Freezing was chosen by measurement.
 """
 
 from __future__ import annotations
