@@ -198,9 +198,9 @@ def test_a_command_line_that_is_wrong(weights: Path, photos: Path, tmp_path: Pat
 def test_real_weights_keep_their_predictions(tmp_path: Path) -> None:
     """EfficientNet-Lite0, calibrated on the pictures themselves; no row is left in float.
 
-    In float, the two most probable classes of five photographs and of one ImageNet picture are less than 0.02 apart, so
-    a processor's own rounding may tip one of them: 18 and 20 were measured with ONNX Runtime and LiteRT, 17 to 19 and 20
-    with OpenVINO.
+    In float, the two most probable classes of five photographs and of one ImageNet picture are less than 0.02 apart,
+    so a processor's own rounding may tip one of them: 18 and 20 were measured with ONNX Runtime and LiteRT, 17 to
+    19 and 20 with OpenVINO.
     """
     ranges = tmp_path / "ranges.json"
     photographs, imagenet = samples.photographs(), samples.imagenet()
