@@ -216,6 +216,22 @@ class Graph:
         return (self.input, *(node for region in self.regions for node in region.nodes()))
 
     @cached_property
+    def readers(self) -> Mapping[str, Sequence[Node]]:
+        """The operations that read each value, in execution order, by the value's name; empty where none does."""
+        found: dict[str, list[Node]] = {node.name: [] for node in self.nodes}
+        for node in self.nodes:
+            for name in node.inputs:
+                found[name].append(node)
+        return found
+
+    @cached_property
+    def owners(self) -> Mapping[str, str]:
+        """The names under which the weights of each operation are kept, in execution order; see `Region.owner`."""
+        return {
+            region.full(node.name): region.owner(node.name) for region in self.regions for node in region.subgraph.nodes
+        }
+
+    @cached_property
     def region(self) -> Mapping[str, Region]:
         """The regions by name."""
         return {region.name: region for region in self.regions}

@@ -100,10 +100,6 @@ def numbers(node: Node) -> tuple[str, ...]:
 def int8_operations(graph: Graph, quantization: Quantization) -> Mapping[str, Int8]:
     """The operations that compute in int8, by name; an activation that computes as one with its layer is not listed."""
     nodes = {node.name: node for node in graph.nodes}
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
     returned = Counter([*graph.outputs.values(), *graph.levels.values()])
     held = quantization.values
     found: dict[str, Int8] = {}
@@ -115,8 +111,8 @@ def int8_operations(graph: Graph, quantization: Quantization) -> Mapping[str, In
             continue
         if node.name in held:
             found[node.name] = Int8(node, None, node.name)
-        elif isinstance(node.op, Conv | Linear) and len(readers.get(node.name, ())) == 1 and not returned[node.name]:
-            (reader,) = readers[node.name]
+        elif isinstance(node.op, Conv | Linear) and len(graph.readers[node.name]) == 1 and not returned[node.name]:
+            (reader,) = graph.readers[node.name]
             in_float = reader.name in quantization.floats
             if isinstance(reader.op, Activation) and reader.name in held and not in_float:
                 found[node.name] = Int8(node, reader, reader.name)

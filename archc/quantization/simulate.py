@@ -34,7 +34,7 @@ class Simulation(Interpreter):
 
     def round_weights(self, node: Node) -> None:
         """Round the weights of an operation, if it has any that are held in int8."""
-        key = f"{self.owner[node.name]}.weight"
+        key = f"{self.graph.owners[node.name]}.weight"
         if key not in self.quantization.weights or not node.weights:
             return
         scales = torch.tensor(self.quantization.weights[key], dtype=torch.float32)

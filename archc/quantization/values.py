@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import replace
 
-from archc.ir.graph import Graph, Node
+from archc.ir.graph import Graph
 from archc.ir.ops import (
     Activation,
     Add,
@@ -48,10 +48,6 @@ def in_integers(op: Op) -> bool:
 
 def planned(graph: Graph) -> tuple[frozenset[str], frozenset[str]]:
     """The values to hold in int8, and the operations that stay in float."""
-    readers: dict[str, list[Node]] = {}
-    for node in graph.nodes:
-        for name in node.inputs:
-            readers.setdefault(name, []).append(node)
     returned = {*graph.outputs.values(), *graph.levels.values()}
     held: set[str] = set()
     floats: set[str] = set()
@@ -61,7 +57,7 @@ def planned(graph: Graph) -> tuple[frozenset[str], frozenset[str]]:
         else:
             floats.add(node.name)
     for node in graph.nodes:
-        reading = readers.get(node.name, [])
+        reading = graph.readers[node.name]
         if isinstance(node.op, Conv | Linear) and len(reading) == 1 and node.name not in returned:
             (reader,) = reading
             if isinstance(reader.op, Activation) and reader.op.function in FUSED:

@@ -47,7 +47,7 @@ class Int8Network(nn.Module):
         self.numbers: dict[str, int] = {}
         for name, int8 in int8_operations(graph, quantization).items():
             layer = operations[name]
-            key = f"{_owner(graph, name)}.weight"
+            key = f"{graph.owners[name]}.weight"
             if key in quantization.weights and isinstance(layer, nn.Module):
                 self._hold(name, layer, quantization.weights[key])
             if int8.activation is not None:
@@ -101,14 +101,6 @@ class Int8Network(nn.Module):
         scale, zero = self.held[name]
         loaded: Tensor = _OPS.dequantize_per_tensor(value, scale, zero, LOWEST, HIGHEST, torch.int8)
         return loaded
-
-
-def _owner(graph: Graph, name: str) -> str:
-    """The name under which the weights of an operation are kept."""
-    for region in graph.regions:
-        if region.shares and (name == region.name or name.startswith(f"{region.name}.")):
-            return region.owner(name.removeprefix(region.name).removeprefix("."))
-    return name
 
 
 def quantized_weight(weight: Tensor, scales: tuple[float, ...]) -> Tensor:

@@ -32,10 +32,6 @@ class _Writer:
         self.values = Values(self.flat, self.quantization.values)
         self.shapes = graph.shapes()
         self.integers = int8_operations(graph, self.quantization)
-        self.readers: dict[str, list[Node]] = {}
-        for node in graph.nodes:
-            for name in node.inputs:
-                self.readers.setdefault(name, []).append(node)
         self.returned = {*graph.outputs.values(), *graph.levels.values()}
         self.non_negative: set[str] = set()
 
@@ -116,7 +112,7 @@ class _Writer:
 
     def _follower(self, node: Node) -> Node | None:
         """The activation that the node's last operator applies itself: one that alone reads the node."""
-        readers = self.readers.get(node.name, [])
+        readers = self.graph.readers[node.name]
         if not isinstance(node.op, FUSING) or len(readers) != 1 or node.name in self.returned:
             return None
         (reader,) = readers

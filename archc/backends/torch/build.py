@@ -91,13 +91,11 @@ def compiled(graph: Graph, factory: Factory, row: str = "", **constants: int) ->
 def operations(module: nn.Module, graph: Graph) -> dict[str, Callable[..., Tensor]]:
     """What computes each operation of the module of a graph without a detector; see `Builder.operations`."""
     found: dict[str, Callable[..., Tensor]] = {}
-    for region in graph.regions:
-        for local in region.subgraph.nodes:
-            name = region.full(local.name)
-            if type(local.op) in EXPRESSIONS:
-                found[name] = expression(local.op, len(local.inputs))
-            else:
-                found[name] = module.get_submodule(module_path(region.owner(local.name)))
+    for node in graph.nodes[1:]:
+        if type(node.op) in EXPRESSIONS:
+            found[node.name] = expression(node.op, len(node.inputs))
+        else:
+            found[node.name] = module.get_submodule(module_path(graph.owners[node.name]))
     return found
 
 

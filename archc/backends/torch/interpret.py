@@ -30,24 +30,18 @@ class Interpreter:
         """
         check(state, graph)
         self.graph = graph
-        self.owner = {
-            region.full(n.name): region.owner(n.name) for region in graph.regions for n in region.subgraph.nodes
-        }
-        """Where the weights of an operation are kept, by its name."""
         self._layers: dict[str, nn.Module] = {}
-        self._readers: dict[str, int] = {}
+        self._readers = {name: len(reading) for name, reading in graph.readers.items()}
         shapes = graph.shapes()
         for node in graph.nodes:
-            for name in node.inputs:
-                self._readers[name] = self._readers.get(name, 0) + 1
             if type(node.op) not in EXPRESSIONS and not isinstance(node.op, Input):
                 made = layer(node.op, [shapes[name] for name in node.inputs], {"dtype": dtype}).eval()
                 for weight in node.weights:
-                    value = torch.tensor(state[f"{self.owner[node.name]}.{weight.name}"], dtype=dtype)
+                    value = torch.tensor(state[f"{graph.owners[node.name]}.{weight.name}"], dtype=dtype)
                     _set(made, weight.name, value)
                 self._layers[node.name] = made
         for name in (*graph.outputs.values(), *graph.levels.values()):
-            self._readers[name] = self._readers.get(name, 0) + 1
+            self._readers[name] += 1
 
     def weight(self, node: Node, name: str = "weight") -> Tensor:
         """A weight of an operation; it may be changed in place."""

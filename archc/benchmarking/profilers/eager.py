@@ -34,7 +34,7 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
     graph = network.graph
     model = builder("torch").build(graph, state=network.state).eval()
     layers = dict(model.named_modules())
-    wanted = [(name, owner) for name, owner in _owners(graph) if owner in layers]
+    wanted = [(name, owner) for name, owner in graph.owners.items() if owner in layers]
     calls: list[Call] = []
     began: dict[str, float] = {}
 
@@ -61,13 +61,6 @@ def profile(job: Job, images: Array, runs: int) -> dict[str, float]:
                 for name, seconds in _attributed(graph, [name for name, _ in wanted], calls, start, end).items():
                     times.setdefault(name, []).append(seconds)
     return {name: median(seconds) for name, seconds in times.items()}
-
-
-def _owners(graph: Graph) -> list[tuple[str, str]]:
-    """Every operation, with the name of the layer that computes it where it has one."""
-    return [
-        (region.full(node.name), region.owner(node.name)) for region in graph.regions for node in region.subgraph.nodes
-    ]
 
 
 def _attributed(
