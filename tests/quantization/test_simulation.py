@@ -153,7 +153,7 @@ def test_rounding_by_inputs_loses_less_than_to_the_nearest() -> None:
 
 def test_correction_makes_up_for_the_means() -> None:
     net, given = network(), images(8)
-    plain, corrected = calibrate(net, given, corrects=False), calibrate(net, given)
+    plain, corrected = (calibrate(net, given, corrects=corrects, mirrors=False) for corrects in (False, True))
     exact = Interpreter(net.graph, net.state).run(torch.from_numpy(given))
     key = next(iter(exact))
 
@@ -166,7 +166,7 @@ def test_correction_makes_up_for_the_means() -> None:
 
 def test_a_row_alone_in_int8() -> None:
     net, given = network(), images()
-    quantization = calibrate(net, given, corrects=False).quantization
+    quantization = calibrate(net, given, corrects=False, mirrors=False).quantization
     before = sensitivity(net.graph, net.state, quantization, given, ["a", "b", "c", "d"])
     # One row gets ranges that cut nearly everything.
     spoiled = {
