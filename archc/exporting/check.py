@@ -17,7 +17,7 @@ from archc.ir.graph import Graph
 from archc.ir.ops import Input
 from archc.ir.state import Array
 from archc.runtimes import open_file, runtime_of
-from archc.runtimes.protocol import CannotRunError
+from archc.runtimes.protocol import CannotRunError, filled
 
 if TYPE_CHECKING:
     from archc.prediction.sources import Images
@@ -144,13 +144,7 @@ def _batches(graph: Graph, form: Form, images: Images | None) -> Iterator[tuple[
     if images is not None:
         from archc.prediction.inputs import prepared
 
-        size = form.batch or 1
-        found = prepared(graph, images)
-        for start in range(0, len(found), size):
-            batch = found[start : start + size]
-            # A file of a fixed batch takes no less: the last image is repeated.
-            batch = np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)])
-            yield batch, True
+        yield from ((batch, True) for batch, _ in filled(prepared(graph, images), form.batch or 1))
 
 
 def _as_trained(graph: Graph, images: Array) -> Array:
@@ -160,10 +154,9 @@ def _as_trained(graph: Graph, images: Array) -> Array:
     given = graph.preprocessing
     if images.dtype != np.uint8 or graph.input.op == Input("uint8") or given is None:
         return images
-    mean, std = (np.reshape(value, (-1, 1, 1)) for value in (given.mean, given.std))
-    ordered = images[:, ::-1] if given.channel_order == "bgr" else images
-    normalised: Array = ((ordered / 255 - mean) / std).astype(np.float32)
-    return normalised
+    from archc.prediction.normalisation import normalised
+
+    return normalised(given, images)
 
 
 def difference(ours: Array, theirs: Array) -> float:

@@ -38,7 +38,11 @@ class Network(NamedTuple):
         Raises:
             SpecError: `unknown-transform`.
         """
-        return Network(*_with_state(*apply(self.graph, self.state, names)), self.warnings) if names else self
+        if not names:
+            return self
+        graph, state = apply(self.graph, self.state, names)
+        assert state is not None
+        return Network(graph, state, self.warnings)
 
 
 def open_network(
@@ -117,8 +121,3 @@ def _graph(network: Any, overrides: Sequence[str], size: Size | None, allow: str
 
 def _changes(overrides: Sequence[str], size: Size | None) -> list[str]:
     return [*overrides, *([f"input.size=[{size[0]},{size[1]}]"] if size else [])]
-
-
-def _with_state(graph: Graph, state: State | None) -> tuple[Graph, State]:
-    assert state is not None
-    return graph, state

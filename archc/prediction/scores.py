@@ -11,9 +11,8 @@ import torch
 from torch import nn
 
 from archc.document.diagnostics import Diagnostic
-from archc.ir.state import Array
 from archc.prediction.errors import PredictionError
-from archc.runtimes.protocol import CannotRunError, Session
+from archc.runtimes.protocol import CannotRunError, Session, filled
 
 Scores = Callable[[torch.Tensor], torch.Tensor]
 """Prepared images, N × channels × height × width, to the scores (logits) of every class: N × classes, or for a mask
@@ -83,15 +82,11 @@ class FileScores:
         if self.session.input.dtype == "uint8":
             given = np.round(given * 255).astype(np.uint8)
         size = self.session.input.shape[0] or len(given)
-        found = [self._scores(given[start : start + size], size) for start in range(0, len(given), size)]
-        return torch.from_numpy(np.concatenate(found))
-
-    def _scores(self, images: Array, size: int) -> Array:
-        filled = np.concatenate([images, np.repeat(images[-1:], size - len(images), axis=0)])
         try:
-            return self.session.run(filled)[self.output][: len(images)]
+            found = [self.session.run(batch)[self.output][:own] for batch, own in filled(given, size)]
         except CannotRunError as error:
             raise PredictionError(Diagnostic("no-device", f"the file cannot be run here: {error}")) from None
+        return torch.from_numpy(np.concatenate(found))
 
 
 class TorchBoxes:

@@ -7,7 +7,7 @@ Whatever layout a file has, images go in as [batch, channels, height, width], an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -38,7 +38,7 @@ class Session(ABC):
     outputs: tuple[str, ...]
     """The names of the outputs, in the file's order."""
     metadata: Mapping[str, str]
-    """What the file says about itself; see `archc.exporting.metadata`. Empty for a file of another program's."""
+    """What the file says about itself; see `archc.runtimes.metadata`. Empty for a file of another program's."""
 
     @abstractmethod
     def prepare(self, images: Array) -> Any:
@@ -87,6 +87,18 @@ class Runtime(ABC):
             ValueError: it is damaged, or no file of this runtime's; the message says which.
             OSError: it cannot be read.
         """
+
+
+def filled(images: Array, size: int) -> Iterator[tuple[Array, int]]:
+    """Images in batches of exactly this size, as a file of a fixed batch takes them, each with how many are its own.
+
+    The last image is repeated to fill the last batch.
+    """
+    import numpy as np
+
+    for start in range(0, len(images), size):
+        batch = images[start : start + size]
+        yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)]), len(batch)
 
 
 def check_images(port: Port, images: Array) -> None:
