@@ -210,6 +210,8 @@ class Emitter(Backend):
     """The precisions that it can write."""
     prefers_one_size: ClassVar[bool] = False
     """Whether files take images of any size only where that is asked for, since it has a price."""
+    returns_boxes: ClassVar[bool] = False
+    """Whether a detector's file can return boxes."""
 
     @abstractmethod
     def emit(self, graph: Graph, state: State, path: Path, form: Form = DEFAULT_FORM) -> None:
@@ -227,6 +229,24 @@ class Emitter(Backend):
     def any_size(self, graph: Graph) -> bool:
         """Whether a file for this network can take images of any height and width."""
         return False
+
+    @property
+    def file(self) -> str:
+        """What messages call a file, with its article."""
+        return f"a `{self.suffix}` file"
+
+    def check_form(self, graph: Graph, form: Form) -> None:
+        """Check what every target asks of a form: that the network's file can return boxes, or take any size, if asked.
+
+        Raises:
+            SpecError: `unsupported-form`.
+        """
+        if form.boxes and not self.returns_boxes:
+            message = f"{self.file} returns a detector's raw predictions, and no boxes"
+            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
+        if form.any_size and not self.any_size(graph):
+            message = f"{self.file} for `{graph.name}` takes images of one size only"
+            raise fail("unsupported-form", message, help="leave the size out, or name one")
 
 
 INPUT = "image"

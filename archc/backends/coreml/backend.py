@@ -31,6 +31,7 @@ class CoreML(Emitter):
     suffix = ".mlpackage"
     precisions = ("f32", "f16")
     prefers_one_size = True
+    file = "an `.mlpackage`"
 
     def supports(self, op: Op) -> bool:
         """Whether there is a rule for it."""
@@ -49,11 +50,8 @@ class CoreML(Emitter):
         self.require(graph)
         check(state, graph)
         _check_form(graph, form)
-        covered = self.covers(graph)
-        if form.any_size and not self.any_size(graph):
-            message = f"an `.mlpackage` for `{graph.name}` takes images of one size only"
-            raise fail("unsupported-form", message, help="leave the size out, or name one")
-        emit(covered, state, path, form)
+        self.check_form(graph, form)
+        emit(self.covers(graph), state, path, form)
 
 
 def _check_form(graph: Graph, form: Form) -> None:
@@ -61,9 +59,6 @@ def _check_form(graph: Graph, form: Form) -> None:
     if form.precision not in CoreML.precisions:
         message = f"archc writes no `.mlpackage` in {form.precision}"
         raise fail("unsupported-form", message, help="export in f32 or f16")
-    if form.boxes:
-        message = "an `.mlpackage` returns a detector's raw predictions, and no boxes"
-        raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
     if not takes_pixels(graph):
         return
     channels = graph.input.shape[0]

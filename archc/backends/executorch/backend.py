@@ -12,7 +12,7 @@ from archc.backends.executorch.int8 import Int8Network
 from archc.backends.executorch.lower import lower
 from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
 from archc.backends.traced import trace
-from archc.document.diagnostics import Diagnostic, fail
+from archc.document.diagnostics import Diagnostic
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -50,12 +50,7 @@ class ExecuTorch(Emitter):
         """See `Emitter.emit`."""
         self.require(graph)
         check(state, graph)
-        if form.boxes:
-            message = "a `.pte` file returns a detector's raw predictions, and no boxes"
-            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
-        if form.any_size:
-            message = "a `.pte` file takes images of one size only"
-            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        self.check_form(graph, form)
         plain, dtype = self.covers(graph), _DTYPES[form.precision]
         weights = {key: state[key] for key, _ in plain.tensors()}
         torch_backend = builder("torch")

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
-from archc.analysis.anchors import anchors
+from archc.backends.default_boxes import default_boxes
 from archc.backends.litert import sizes
 from archc.backends.litert.emit import emit
 from archc.backends.litert.rules import supports
-from archc.backends.protocol import ANCHORS, DEFAULT_FORM, Emitter, Form, check, raw
+from archc.backends.protocol import DEFAULT_FORM, Emitter, Form, check, raw
 from archc.document.diagnostics import fail
 from archc.ir.graph import Graph
 from archc.ir.ops import Op
-from archc.ir.state import Array, State
+from archc.ir.state import State
 from archc.language.detector import Ssd
 
 LARGEST = 2**31
@@ -48,13 +45,8 @@ class LiteRT(Emitter):
         """See `Emitter.emit`."""
         self.require(graph)
         check(state, graph)
-        if form.boxes:
-            message = "a `.tflite` file returns a detector's raw predictions, and no boxes"
-            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
+        self.check_form(graph, form)
         covered = self.covers(graph)
-        if form.any_size and not self.any_size(graph):
-            message = f"a `.tflite` file for `{graph.name}` takes images of one size only"
-            raise fail("unsupported-form", message, help="leave the size out, or name one")
         if (form.precision == "int8") != (form.quantization is not None):
             message = "a `.tflite` file in int8 needs the ranges of the network's values, and no other file takes them"
             raise fail("unsupported-form", message)
@@ -64,16 +56,7 @@ class LiteRT(Emitter):
                 f"a `.tflite` file holds less than 2 GiB; the weights of `{graph.name}` are {size / 2**30:.1f} GiB"
             )
             raise fail("unsupported-form", message)
-        path.write_bytes(emit(covered, state, form, _anchors(graph)))
-
-
-def _anchors(graph: Graph) -> Mapping[str, Array]:
-    """An SSD's default boxes, by the output that returns them."""
-    if not isinstance(graph.detector, Ssd):
-        return {}
-    if ANCHORS in graph.outputs:
-        raise fail("unsupported-form", f"`{ANCHORS}` is the default boxes' name, so no output can have it")
-    return {ANCHORS: np.concatenate(anchors(graph))}
+        path.write_bytes(emit(covered, state, form, default_boxes(graph)))
 
 
 BACKEND = LiteRT()

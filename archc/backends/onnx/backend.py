@@ -28,6 +28,8 @@ class ONNX(Emitter):
     name = "onnx"
     suffix = ".onnx"
     precisions = ("f32", "f16", "int8")
+    returns_boxes = True
+    file = "an `.onnx` file"
 
     def supports(self, op: Op) -> bool:
         """Whether there is a rule for it."""
@@ -45,9 +47,7 @@ class ONNX(Emitter):
         """See `Emitter.emit`."""
         self.require(graph)
         check(state, graph)
-        if form.any_size and not self.any_size(graph):
-            message = f"an `.onnx` file for `{graph.name}` takes images of one size only"
-            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        self.check_form(graph, form)
         covered = graph if form.boxes else raw(graph)
         size = sum(weight.size for _, weight in covered.tensors()) * _BYTES[form.precision]
         if size > LARGEST:
@@ -58,7 +58,7 @@ class ONNX(Emitter):
         made = network(raw(graph), state, form)
         if form.boxes:
             add_boxes(made, graph)
-        elif isinstance(graph.detector, Ssd):
+        else:
             add_anchors(made, graph)
         path.write_bytes(made.finish())
 

@@ -8,11 +8,12 @@ from functools import partial
 import numpy as np
 
 from archc.analysis.anchors import anchors, box_weights
+from archc.backends.default_boxes import default_boxes
 from archc.backends.onnx.boxes import Steps
 from archc.backends.onnx.emit import Emission, Output
 from archc.backends.onnx.proposals import faster_rcnn
 from archc.backends.onnx.writer import Dim
-from archc.backends.protocol import ANCHORS, BOXES, Form
+from archc.backends.protocol import BOXES, Form
 from archc.document.diagnostics import fail
 from archc.ir.graph import Call, Graph
 from archc.ir.ops import Image
@@ -51,12 +52,10 @@ def add_boxes(made: Emission, graph: Graph) -> None:
 
 
 def add_anchors(made: Emission, graph: Graph) -> None:
-    """Let a file with an SSD's raw predictions return its default boxes, too."""
-    if ANCHORS in graph.outputs:
-        raise fail("unsupported-form", f"`{ANCHORS}` is the default boxes' name, so no output can have it")
-    boxes = np.concatenate(anchors(graph))
-    value = made.writer.add("Identity", [made.writer.constant(boxes, "default_boxes")])
-    made.outputs[ANCHORS] = Output(value, "float32", list(boxes.shape))
+    """Let a file with an SSD's raw predictions return its default boxes, too; nothing is added to other networks'."""
+    for name, boxes in default_boxes(graph).items():
+        value = made.writer.add("Identity", [made.writer.constant(boxes, "default_boxes")])
+        made.outputs[name] = Output(value, "float32", list(boxes.shape))
 
 
 def _call(made: Emission, call: Call, features: str) -> Mapping[str, str]:

@@ -25,6 +25,7 @@ class OpenVINO(Emitter):
     name = "openvino"
     suffix = ".xml"
     precisions = ("f32", "f16", "int8")
+    returns_boxes = True
 
     def supports(self, op: Op) -> bool:
         """Whether ONNX has a rule for it; OpenVINO reads all that these rules write."""

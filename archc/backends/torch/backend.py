@@ -13,7 +13,7 @@ from archc.backends.torch import build as building
 from archc.backends.torch import exported, tensors
 from archc.backends.torch.layers import supports
 from archc.backends.torch.parts import Plan, limits, plan
-from archc.document.diagnostics import Diagnostic, SpecError, fail
+from archc.document.diagnostics import Diagnostic, SpecError
 from archc.ir.graph import GRAPH, Graph
 from archc.ir.ops import Op
 from archc.ir.state import State
@@ -107,12 +107,7 @@ class Torch(Builder, Emitter):
         check(state, graph)
         plain = raw(graph)
         self.require(plain)
-        if form.boxes:
-            message = "a `.pt2` file returns a detector's raw predictions, and no boxes"
-            raise fail("unsupported-form", message, help="leave out `nms`, or export to onnx")
-        if form.any_size and not self.any_size(plain):
-            message = f"a `.pt2` file for `{graph.name}` takes images of one size only"
-            raise fail("unsupported-form", message, help="leave the size out, or name one")
+        self.check_form(graph, form)
         exported.write(plan(plain), {key: state[key] for key, _ in plain.tensors()}, path, form)
 
     def states(self, model: Any, graph: Graph) -> list[str]:
