@@ -132,9 +132,7 @@ def bench(
 
     _check_outputs(per_op, output, append=append, csv=csv)
     written = [path for path in (csv, output) if path is not None]
-    arguments.refuse_sources(written, [*map(Path, request.specs), *([weights] if weights else [])])
-    if not force and not append:
-        arguments.refuse_existing(written)
+    deploying.refuse_overwriting(written, request.specs, weights, existing=force or append)
     try:
         plan = _setting(**asked) if per_op else _plan(**asked)
         with no_python_warnings():
@@ -237,9 +235,7 @@ def _per_op(
 
 
 def _images(calibrate: tuple[str, ...]) -> tuple[str, ...]:
-    from archc.prediction.sources import find_images
-
-    return tuple(str(path.absolute()) for path in find_images(calibrate))
+    return tuple(str(path.absolute()) for path in deploying.found(calibrate))
 
 
 def _announce() -> Callable[[str], None]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
 from archc.backends import targets
+from archc.cli import arguments
 
 ANY = "any"
 
@@ -66,3 +68,48 @@ classes = click.option(
     metavar="FILE",
     help="Names of the classes to state in the file, one per line; `none` for none.  [default: as in `archc predict`]",
 )
+
+
+def found(images: Sequence[str]) -> list[Path]:
+    """The images that options name: files, directories and globs; empty where there are none.
+
+    Raises:
+        PredictionError: an option stands for no image.
+    """
+    from archc.prediction.sources import find_images
+
+    return find_images(images)
+
+
+def form(size: Any, batch: int) -> dict[str, Any]:
+    """`--size` and `--batch` as `archc.export` and `archc.quantize` take them."""
+    return {
+        "size": size if isinstance(size, tuple) else None,
+        "any_size": True if size == ANY else None,
+        "batch": batch or None,
+    }
+
+
+def target_of(output: Path, to: str | None) -> str:
+    """The target of `--to`, or of the suffix of the file.
+
+    Raises:
+        UsageError: there is none, or its files have another suffix.
+    """
+    from archc.exporting.export import target_of as target
+
+    try:
+        return target(output, to)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from None
+
+
+def refuse_overwriting(written: Sequence[Path], specs: Sequence[str], weights: Path | None, *, existing: bool) -> None:
+    """Refuse to overwrite what a command reads, and what exists unless that is allowed.
+
+    Raises:
+        UsageError: a file would be overwritten.
+    """
+    if not existing:
+        arguments.refuse_existing(written)
+    arguments.refuse_sources(written, [*map(Path, specs), *([] if weights is None else [weights])])

@@ -78,30 +78,22 @@ def export(
     from archc.api import export as write
     from archc.cli.output import out, print_json, show_diagnostics
     from archc.document.diagnostics import no_python_warnings
-    from archc.exporting.export import target_of
     from archc.reporting.exported import print_exported
 
     if images and no_check:
         raise click.UsageError("`--check` and `--no-check` exclude each other.")
-    try:
-        target = target_of(output, to)
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
-    if not force:
-        arguments.refuse_existing([output])
-    arguments.refuse_sources([output], [path for path in (options["weights"], Path(request.spec)) if path is not None])
+    target = deploying.target_of(output, to)
+    deploying.refuse_overwriting([output], request.specs, options["weights"], existing=force)
     with no_python_warnings():
         written = write(
             request.spec,
             output,
             to=target,
             overrides=request.overrides,
-            size=size if isinstance(size, tuple) else None,
-            any_size=True if size == deploying.ANY else None,
-            batch=batch or None,
-            check=False if no_check else _found(images) or True,
+            check=False if no_check else deploying.found(images) or True,
             overwrite=force,
             allow=arguments.allowed(),
+            **deploying.form(size, batch),
             **options,
         )
     show_diagnostics(written.warnings)
@@ -109,9 +101,3 @@ def export(
         print_json(written.to_dict())
     else:
         print_exported(out(), written)
-
-
-def _found(images: tuple[str, ...]) -> list[Path]:
-    from archc.prediction.sources import find_images
-
-    return find_images(images)

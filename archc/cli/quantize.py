@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from archc.backends import targets
 from archc.cli import arguments, deploying
 from archc.cli.arguments import Request
 
@@ -26,7 +25,7 @@ METHODS = ("minmax", "percentile", "mse")
     help="Gather the ranges of the network's values from these images: files, directories, or globs in quotes. "
     "Repeatable.",
 )
-@click.option("--to", type=click.Choice(targets()), help="The target.  [default: by the suffix of the file]")
+@deploying.to
 @click.option(
     "-o",
     "--output",
@@ -100,7 +99,6 @@ def quantize(
     """
     from archc.cli.output import out, print_json, show_diagnostics
     from archc.document.diagnostics import no_python_warnings
-    from archc.exporting.export import target_of
     from archc.reporting.quantized import print_quantized
 
     if not images and ranges is None:
@@ -112,31 +110,24 @@ def quantize(
     if output is None and to is not None:
         raise click.UsageError("`--to` needs a file: name it with `-o`.")
     written = [path for path in (output, ranges if images else None) if path is not None]
-    try:
-        target = None if output is None else target_of(output, to)
-    except ValueError as error:
-        raise click.UsageError(f"{error}.") from None
-    if not force:
-        arguments.refuse_existing(written)
-    arguments.refuse_sources(written, [path for path in (options["weights"], Path(request.spec)) if path is not None])
+    target = None if output is None else deploying.target_of(output, to)
+    deploying.refuse_overwriting(written, request.specs, options["weights"], existing=force)
     from archc.quantization.quantize import quantize as run
 
     with no_python_warnings():
         found = run(
             request.spec,
-            _found(images),
+            deploying.found(images) or None,
             to=target,
             path=output,
             overrides=request.overrides,
             ranges=None if images else ranges,
-            check=_found(check),
+            check=deploying.found(check) or None,
             keep_float=keep_float,
             by_row=sensitivity,
-            size=size if isinstance(size, tuple) else None,
-            any_size=True if size == deploying.ANY else None,
-            batch=batch or None,
             overwrite=force,
             allow=arguments.allowed(),
+            **deploying.form(size, batch),
             **options,
         )
     if images and ranges is not None:
@@ -146,9 +137,3 @@ def quantize(
         print_json({**found.to_dict(), "warnings": [warning.to_dict() for warning in found.warnings]})
     else:
         print_quantized(out(), found)
-
-
-def _found(images: tuple[str, ...]) -> list[Path] | None:
-    from archc.prediction.sources import find_images
-
-    return find_images(images) if images else None
