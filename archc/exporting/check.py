@@ -92,14 +92,14 @@ def compare(network: Network, written: Graph, file: Path, form: Form, images: Im
     module = builder("torch").build(graph, state={key: network.state[key] for key, _ in graph.tensors()}).eval()
     worst: dict[str, float] = {}
     real = 0
-    for pixels, is_real in _batches(written, form, images):
+    for pixels, own in _batches(written, form, images):
         found = session.run(pixels)
         with torch.inference_mode():
             reference = module(torch.from_numpy(_as_trained(graph, pixels)))
         named = {next(iter(graph.outputs)): reference} if graph.single else reference
         for name, value in named.items():
             worst[name] = max(worst.get(name, 0.0), difference(found[name], value.numpy()))
-        real += len(pixels) if is_real else 0
+        real += own
     comparison = Comparison(runtime, real, worst)
     limit = ALLOWED.get(form.precision)
     if limit is not None and not comparison.worst <= limit:
@@ -120,31 +120,31 @@ def compare_boxes(network: Network, written: Graph, file: Path, form: Form, imag
     assert runtime is not None
     session, detector = open_file(file), Detector.of(network)
     total, real = Tally(), 0
-    for pixels, is_real in _batches(written, form, images):
+    for pixels, own in _batches(written, form, images):
         total += match(
             session.run(pixels), detector(_as_trained(network.graph, pixels)), ALLOWED.get(form.precision, 1)
         )
-        real += is_real
+        real += own
     if form.precision == "f32" and total.share < LEAST:
         message = f"{runtime} finds {total.matched} of torch's {total.boxes} boxes; rounding allows for {LEAST:.0%}"
         raise fail("export-differs", message)
     return Comparison(runtime, real, {"scores": total.score_difference}, total)
 
 
-def _batches(graph: Graph, form: Form, images: Images | None) -> Iterator[tuple[Array, bool]]:
-    """Batches of images as the file takes them, and whether they are real."""
+def _batches(graph: Graph, form: Form, images: Images | None) -> Iterator[tuple[Array, int]]:
+    """Batches of images as the file takes them, and how many of them are real images, each counted once."""
     import numpy as np
 
     random = np.random.default_rng(0)
     shape = (form.batch or RANDOM, *graph.input.shape)
     if graph.input.op == Input("uint8"):
-        yield random.integers(0, 256, shape, dtype=np.uint8), False
+        yield random.integers(0, 256, shape, dtype=np.uint8), 0
     else:
-        yield random.standard_normal(shape, dtype=np.float32), False
+        yield random.standard_normal(shape, dtype=np.float32), 0
     if images is not None:
         from archc.prediction.inputs import prepared
 
-        yield from ((batch, True) for batch, _ in filled(prepared(graph, images), form.batch or 1))
+        yield from filled(prepared(graph, images), form.batch or 1)
 
 
 def _as_trained(graph: Graph, images: Array) -> Array:
