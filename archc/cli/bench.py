@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -41,6 +41,26 @@ def _positive(text: str) -> int:
 
 NUMBERS = Several("numbers from 1, separated by commas", _positive)
 NAMES = Several("names, separated by commas", str)
+
+
+class Asked(NamedTuple):
+    """What is to be timed, as the options say it."""
+
+    runtimes: tuple[tuple[str, ...], ...]
+    threads: tuple[int, ...]
+    batch: tuple[int, ...]
+    precision: tuple[str, ...]
+    rounds: int
+    calibrate: tuple[str, ...]
+
+    @property
+    def named(self) -> list[str]:
+        """The runtimes; empty where none is named."""
+        return [name for names in self.runtimes for name in names]
+
+    def images(self) -> tuple[str, ...]:
+        """The images of `--calibrate`, for the worker processes."""
+        return tuple(str(path.absolute()) for path in deploying.found(self.calibrate))
 
 
 @click.command(short_help="Time a network on every installed runtime.")
@@ -134,7 +154,7 @@ def bench(
     written = [path for path in (csv, output) if path is not None]
     deploying.refuse_overwriting(written, request.specs, weights, existing=force or append)
     try:
-        plan = _setting(**asked) if per_op else _plan(**asked)
+        plan = _setting(Asked(**asked)) if per_op else _plan(Asked(**asked))
         with no_python_warnings():
             found = networks(
                 request.specs,
@@ -161,19 +181,10 @@ def bench(
     return 1 if timed.failed else 0
 
 
-def _plan(
-    *,
-    runtimes: tuple[tuple[str, ...], ...],
-    threads: tuple[int, ...],
-    batch: tuple[int, ...],
-    precision: tuple[str, ...],
-    rounds: int,
-    calibrate: tuple[str, ...],
-) -> Any:
+def _plan(asked: Asked) -> Any:
     from archc.benchmarking.plan import ALL, Plan, chosen
 
-    named = chosen([name for names in runtimes for name in names] or [ALL])
-    plan = Plan(named, threads, batch, precision, rounds, _images(calibrate))
+    plan = Plan(chosen(asked.named or [ALL]), asked.threads, asked.batch, asked.precision, asked.rounds, asked.images())
     plan.check()
     return plan
 
@@ -187,22 +198,14 @@ def _check_outputs(per_op: bool, output: Path | None, *, append: bool, csv: Path
         raise click.UsageError(f"`{'-o' if output is not None else '--append'}` is about the table of `--per-op`.")
 
 
-def _setting(
-    *,
-    runtimes: tuple[tuple[str, ...], ...],
-    threads: tuple[int, ...],
-    batch: tuple[int, ...],
-    precision: tuple[str, ...],
-    rounds: int,
-    calibrate: tuple[str, ...],
-) -> Any:
+def _setting(asked: Asked) -> Any:
     from archc.benchmarking.per_op import Setting
 
-    named = [name for names in runtimes for name in names] or ["onnxruntime"]
+    named, threads, batch, precision = asked.named or ["onnxruntime"], asked.threads, asked.batch, asked.precision
     for what, values in {"runtime": named, "threads": threads, "batch": batch, "precision": precision}.items():
         if len(values) > 1:
             raise ValueError(f"a latency table holds for one `--{what}`, and {len(values)} are named")
-    setting = Setting(named[0], precision[0], threads[0], batch[0], rounds, _images(calibrate))
+    setting = Setting(named[0], precision[0], threads[0], batch[0], asked.rounds, asked.images())
     setting.check()
     return setting
 
@@ -232,10 +235,6 @@ def _per_op(
         print_measured(out(), measured)
         out().print(f"wrote {output}: {len(table.networks)} networks, {len(table.known):,} different operations")
     return 0
-
-
-def _images(calibrate: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(str(path.absolute()) for path in deploying.found(calibrate))
 
 
 def _announce() -> Callable[[str], None]:

@@ -39,7 +39,7 @@ def _checked(written: Exported) -> str:
     found = written.checked
     if found is None:
         return f"no: {written.unchecked}"
-    on = "random numbers" + (f" and {count(found.images)} images" if found.images else "")
+    on = "random numbers" + (f" and {count(found.images)} image{'s' * (found.images != 1)}" if found.images else "")
     if found.boxes is not None:
         total, matched, tied, apart = found.boxes
         ties = f" ({tied} more have the same score as others)" if tied else ""
