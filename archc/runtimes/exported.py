@@ -15,7 +15,7 @@ from torch.export import ExportedProgram
 from torch.utils import _pytree as pytree
 
 from archc.ir.state import Array
-from archc.runtimes.protocol import Port, Runtime, Session, check_images
+from archc.runtimes.protocol import Port, Runtime, Session, cannot_take, check_images
 
 
 class TorchSession(Session):
@@ -45,8 +45,7 @@ class TorchSession(Session):
             if self._guards is not None:
                 self._guards(prepared)
         except AssertionError as error:
-            size = "×".join(map(str, images.shape))
-            raise ValueError(f"the file cannot take images of {size}: {str(error).strip()}") from None
+            raise cannot_take(images.shape, str(error).strip()) from None
         return prepared
 
     def execute(self, prepared: torch.Tensor) -> Any:

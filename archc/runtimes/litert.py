@@ -14,7 +14,7 @@ import numpy as np
 
 from archc.extras import require
 from archc.ir.state import Array
-from archc.runtimes.protocol import Port, Runtime, Session, check_images
+from archc.runtimes.protocol import Port, Runtime, Session, cannot_take, check_images, first_line
 
 _IDENTIFIER = b"TFL3"
 
@@ -57,8 +57,8 @@ class LiteRTSession(Session):
                 self._interpreter.allocate_tensors()
         except (RuntimeError, ValueError) as error:
             self._shape = ()
-            size = "×".join(map(str, (shape[0], shape[3], *shape[1:3]) if self._last else shape))
-            raise ValueError(f"the file cannot take images of {size}: {_first_line(error)}") from None
+            images = (shape[0], shape[3], *shape[1:3]) if self._last else shape
+            raise cannot_take(images, first_line(error)) from None
         self._ready = True
 
     def execute(self, prepared: Array) -> None:
@@ -92,7 +92,7 @@ class LiteRT(Runtime):
             interpreter = library.Interpreter(model_content=content, num_threads=threads)
             return LiteRTSession(content, interpreter)
         except (RuntimeError, ValueError) as error:
-            raise ValueError(f"`{path}` is damaged, or no file that LiteRT runs: {_first_line(error)}") from None
+            raise ValueError(f"`{path}` is damaged, or no file that LiteRT runs: {first_line(error)}") from None
 
 
 _noticed = Event()
@@ -125,10 +125,6 @@ def _no_notices() -> Iterator[None]:
             for line in kept:
                 if not line.startswith(b"INFO: "):
                     os.write(2, line)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
 
 
 def _signature(interpreter: Any) -> tuple[Mapping[int, str], str | None]:

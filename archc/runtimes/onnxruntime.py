@@ -10,7 +10,7 @@ import numpy as np
 
 from archc.extras import require
 from archc.ir.state import Array
-from archc.runtimes.protocol import Port, Runtime, Session, check_images
+from archc.runtimes.protocol import Port, Runtime, Session, cannot_take, check_images, first_line
 
 _DTYPES = {
     "float": "float32",
@@ -51,8 +51,7 @@ class OnnxSession(Session):
         try:
             found: list[Array] = self.inference.run(None, prepared)
         except Exception as error:  # the library's errors have no common base
-            size = "×".join(map(str, prepared[self.input.name].shape))
-            raise ValueError(f"the file cannot take images of {size}: {_reason(error)}") from None
+            raise cannot_take(prepared[self.input.name].shape, first_line(error)) from None
         return found
 
     def results(self, raw: list[Array]) -> dict[str, Array]:
@@ -91,11 +90,7 @@ class OnnxRuntime(Runtime):
         except Exception as error:  # the library's errors have no common base
             if isinstance(error, MemoryError):
                 raise
-            raise ValueError(f"`{path}` is damaged, or no file that ONNX Runtime runs: {_reason(error)}") from None
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().partition("\n")[0]
+            raise ValueError(f"`{path}` is damaged, or no file that ONNX Runtime runs: {first_line(error)}") from None
 
 
 def _dtype(name: str) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from archc.extras import require
 from archc.ir.state import Array
-from archc.runtimes.protocol import Port, Runtime, Session, check_images
+from archc.runtimes.protocol import Port, Runtime, Session, cannot_take, check_images
 
 
 class OpenVINOSession(Session):
@@ -41,8 +41,7 @@ class OpenVINOSession(Session):
         try:
             return self._request.infer({0: prepared}, share_inputs=True, share_outputs=True)
         except RuntimeError as error:
-            size = "×".join(map(str, prepared.shape))
-            raise ValueError(f"the file cannot take images of {size}: {_reason(error)}") from None
+            raise cannot_take(prepared.shape, _reason(error)) from None
 
     def results(self, raw: Any) -> dict[str, Array]:
         """See `Session.results`."""

@@ -7,7 +7,7 @@ Whatever layout a file has, images go in as [batch, channels, height, width], an
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple
 
@@ -99,6 +99,16 @@ def filled(images: Array, size: int) -> Iterator[tuple[Array, int]]:
     for start in range(0, len(images), size):
         batch = images[start : start + size]
         yield np.concatenate([batch, np.repeat(batch[-1:], size - len(batch), axis=0)]), len(batch)
+
+
+def cannot_take(shape: Sequence[int], reason: str) -> ValueError:
+    """The error for images of a shape, [batch, channels, height, width], that a file turns out not to take."""
+    return ValueError(f"the file cannot take images of {'×'.join(map(str, shape))}: {reason}")
+
+
+def first_line(error: Exception) -> str:
+    """The first line of a library's error."""
+    return str(error).strip().partition("\n")[0]
 
 
 def check_images(port: Port, images: Array) -> None:
