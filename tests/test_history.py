@@ -158,6 +158,8 @@ def test_a_users_block_is_lowered_anew_every_time(monkeypatch: pytest.MonkeyPatc
     width = [8]
 
     class Changing(archc.Block):
+        """A block whose lowering changes from one call to the next."""
+
         def lower(self, net: archc.Net, *inputs: Any) -> Any:
             return net.add("conv", ops.Conv(width[0]), inputs[0])
 

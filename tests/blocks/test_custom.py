@@ -232,6 +232,8 @@ def redefined(padding: str, module: str = __name__, name: str = "Cell") -> type[
     """The class that a notebook's cell defines each time it runs."""
 
     class Cell(archc.Block):
+        """A block of a notebook. Whoever lists all blocks in the same process lists it, too."""
+
         out: Channels
 
         def lower(self, net: archc.Net, *inputs: Node) -> Node:
